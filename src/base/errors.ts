@@ -1,0 +1,74 @@
+/**
+ * Every error that Glasshouse itself raises carries one of these codes. The table is the only place where a
+ * code is defined; docs/errors.md is held against it by a test.
+ */
+export const ERROR_CODES = {
+  // What the caller asked for cannot be done.
+  invalid_request: 'The request is malformed or a field has a value that is not allowed.',
+  limit_exceeded: 'A requested limit is above the maximum that this installation allows.',
+  unsupported_by_backend: 'The chosen backend cannot do what the request asks for.',
+  command_not_found: 'The command does not exist.',
+  command_not_executable: 'The command exists but cannot be executed.',
+  not_found: 'Nothing is stored under that name.',
+  overloaded: 'The queue is full; try again later.',
+
+  // The machine lacks something.
+  backend_unavailable: 'The backend cannot run on this machine.',
+  tool_missing: 'A program that Glasshouse needs is not installed.',
+  image_missing: 'The guest image has not been built.',
+  image_corrupt: 'A part of the guest image differs from its manifest.',
+  image_build_failed: 'The guest image could not be built.',
+  disk_full: 'The host has no room for the files of this execution.',
+
+  // A virtual machine or its link failed.
+  vmm_failed: 'The virtual machine monitor could not be started or ended on its own.',
+  vmm_stopped: 'The virtual machine monitor was stopped by a signal from outside.',
+  boot_timeout: 'The guest did not report in time that it had booted.',
+  guest_lost: 'The guest ended (panic, reboot or power off) before it reported a result.',
+  guest_unresponsive: 'The guest did not answer a request to stop in time.',
+  guest_link_violation: 'The guest broke the rules of the guest link.',
+  guest_setup_failed: 'Guest init could not prepare the execution.',
+
+  // Receipts and keys.
+  receipt_invalid: 'The receipt is malformed.',
+  key_invalid: 'The key is malformed or of an unsupported kind.',
+  key_unsafe: 'The private key can be read by others.',
+  store_failed: 'The receipt store refused an operation.',
+  store_unsupported: 'The receipt store was written by another version of Glasshouse.',
+
+  // Our own life cycle.
+  configuration_invalid: 'A flag, environment variable or configuration file has a value that is not allowed.',
+  canceled: 'The caller went away or Glasshouse is shutting down.',
+  owner_died: 'The Glasshouse process that ran this execution died before it ended.',
+  internal: 'A defect in Glasshouse.',
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+/** The one error class of Glasshouse: a literal code for programs, a message that says what to do for people. */
+export class GlasshouseError<Code extends ErrorCode = ErrorCode> extends Error {
+  override readonly name = 'GlasshouseError';
+  readonly code: Code;
+  /** The request field that the error is about, as a JSON pointer without the leading slash; null if none. */
+  readonly field: string | null;
+
+  constructor(code: Code, message: string, options: { cause?: unknown; field?: string } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.field = options.field ?? null;
+  }
+}
+
+/** Wraps anything thrown into a GlasshouseError; errors that already are one pass through unchanged. */
+export function asGlasshouseError(thrown: unknown, fallback: ErrorCode = 'internal'): GlasshouseError {
+  if (thrown instanceof GlasshouseError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const code = systemErrorCode(thrown) === 'ENOSPC' ? 'disk_full' : fallback;
+  return new GlasshouseError(code, message, { cause: thrown });
+}
+
+/** The `code` of a Node.js system error (for example `ENOENT`), or null for anything else. */
+export function systemErrorCode(thrown: unknown): string | null {
+  if (!(thrown instanceof Error) || !('code' in thrown)) return null;
+  return typeof thrown.code === 'string' ? thrown.code : null;
+}
