@@ -37,7 +37,8 @@ export const ERROR_CODES = {
   store_unsupported: 'The receipt store was written by another version of Glasshouse.',
 
   // Our own life cycle.
-  configuration_invalid: 'A flag, environment variable or configuration file has a value that is not allowed.',
+  configuration_invalid:
+    'A flag, environment variable or configuration file has a value that is not allowed.',
   canceled: 'The caller went away or Glasshouse is shutting down.',
   owner_died: 'The Glasshouse process that ran this execution died before it ended.',
   internal: 'A defect in Glasshouse.',
@@ -46,13 +47,13 @@ export const ERROR_CODES = {
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 /** The one error class of Glasshouse: a literal code for programs, a message that says what to do for people. */
-export class GlasshouseError<Code extends ErrorCode = ErrorCode> extends Error {
+export class GlasshouseError extends Error {
   override readonly name = 'GlasshouseError';
-  readonly code: Code;
+  readonly code: ErrorCode;
   /** The request field that the error is about, as a JSON pointer without the leading slash; null if none. */
   readonly field: string | null;
 
-  constructor(code: Code, message: string, options: { cause?: unknown; field?: string } = {}) {
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; field?: string } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.field = options.field ?? null;
