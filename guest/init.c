@@ -1,0 +1,325 @@
+/*
+ * PID 1 of a Glasshouse guest: brings the machine up, takes one request over the guest link, runs one program,
+ * reports, and waits to be ended. docs/guest-link.md is its protocol; one event loop is its whole life.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "link.h"
+#include "program.h"
+#include "request.h"
+#include "system.h"
+#include "workspace.h"
+
+/* Bytes of stdin that may be on their way to a program that does not read. */
+#define STDIN_WINDOW FRAME_MAX_PAYLOAD
+
+enum run_state { RECEIVING, RUNNING, ENDED };
+
+struct guest {
+    enum run_state state;
+    struct link link;
+    struct request request;
+    struct program program;
+    int workspace;
+    int input_file; /* being written, or -1 */
+    int child_events;
+    bool stdin_ending; /* close the pipe once everything buffered is in it */
+    size_t stdin_start;
+    size_t stdin_length;
+    uint8_t stdin_buffer[STDIN_WINDOW];
+};
+
+static struct guest guest;
+
+static _Noreturn void fail(const char *what) {
+    fprintf(stderr, "glasshouse guest init: %s: %s\n", what, strerror(errno));
+    system_power_off();
+}
+
+static void check(int result, const char *what) {
+    if (result < 0) fail(what);
+}
+
+static void check_link(bool alive) {
+    if (!alive) system_power_off();
+}
+
+static void send_u64(uint16_t type, uint64_t value) {
+    uint8_t payload[8];
+    put_u64(payload, value);
+    check_link(link_send(&guest.link, type, payload, sizeof(payload)));
+}
+
+static void send_hello(void) {
+    uint8_t payload[12];
+    put_u32(payload, LINK_PROTOCOL_VERSION);
+    put_u64(payload + 4, system_uptime_ns());
+    check_link(link_send(&guest.link, FRAME_HELLO, payload, sizeof(payload)));
+}
+
+/* All is said: the host ends the machine, and when the host is gone the machine ends itself. */
+static _Noreturn void wait_for_the_end(void) {
+    struct pollfd hangup = {.fd = guest.link.fd};
+    while (poll(&hangup, 1, -1) < 0 || (hangup.revents & (POLLHUP | POLLERR)) == 0) continue;
+    system_power_off();
+}
+
+static _Noreturn void send_start_failed(int stage) {
+    uint8_t payload[8];
+    put_u32(payload, (uint32_t)stage);
+    put_u32(payload + 4, (uint32_t)errno);
+    check_link(link_send(&guest.link, FRAME_START_FAILED, payload, sizeof(payload)) && link_drain(&guest.link));
+    wait_for_the_end();
+}
+
+static void check_start(int result, int stage) {
+    if (result < 0) send_start_failed(stage);
+}
+
+static void grant_stdin(uint32_t bytes) {
+    uint8_t payload[4];
+    put_u32(payload, bytes);
+    guest.request.stdin_granted += bytes;
+    check_link(link_send(&guest.link, FRAME_STDIN_CREDIT, payload, sizeof(payload)));
+}
+
+static void finish_input_file(void) {
+    if (guest.request.file_remaining > 0) return;
+    check_start(close(guest.input_file), STAGE_INPUT_FILE);
+    guest.input_file = -1;
+}
+
+static void open_input_file(void) {
+    guest.input_file = workspace_create(guest.workspace, guest.request.path, guest.request.file_mode);
+    check_start(guest.input_file, STAGE_INPUT_FILE);
+    finish_input_file();
+}
+
+static void write_input_file(const struct frame *frame) {
+    size_t done = 0;
+    while (done < frame->length) {
+        ssize_t written = write(guest.input_file, frame->payload + done, frame->length - done);
+        if (written < 0 && errno == EINTR) continue;
+        check_start(written < 0 ? -1 : 0, STAGE_INPUT_FILE);
+        done += (size_t)written;
+    }
+    finish_input_file();
+}
+
+static void start_program(void) {
+    int stage = program_start(&guest.program, &guest.request);
+    if (stage != 0) send_start_failed(stage);
+    guest.state = RUNNING;
+    send_u64(FRAME_STARTED, system_uptime_ns());
+    grant_stdin(STDIN_WINDOW);
+}
+
+static void close_stdin(void) {
+    if (guest.program.stdin_fd >= 0) close(guest.program.stdin_fd);
+    guest.program.stdin_fd = -1;
+}
+
+/* The program may close its end whenever it likes; what it did not read is dropped, as in a pipeline. */
+static void write_stdin(void) {
+    while (guest.program.stdin_fd >= 0 && guest.stdin_length > 0) {
+        ssize_t written =
+            write(guest.program.stdin_fd, guest.stdin_buffer + guest.stdin_start, guest.stdin_length);
+        if (written < 0) {
+            if (errno == EINTR) continue;
+            if (errno != EAGAIN) close_stdin();
+            return;
+        }
+        guest.stdin_start += (size_t)written;
+        guest.stdin_length -= (size_t)written;
+        grant_stdin((uint32_t)written);
+    }
+    if (guest.stdin_length == 0) guest.stdin_start = 0;
+    if (guest.stdin_ending && guest.stdin_length == 0) close_stdin();
+}
+
+/* Credit bounds what arrives to the size of the buffer (request.c refuses more). */
+static void buffer_stdin(const struct frame *frame) {
+    if (guest.program.stdin_fd < 0) return;
+    memmove(guest.stdin_buffer, guest.stdin_buffer + guest.stdin_start, guest.stdin_length);
+    guest.stdin_start = 0;
+    memcpy(guest.stdin_buffer + guest.stdin_length, frame->payload, frame->length);
+    guest.stdin_length += frame->length;
+    write_stdin();
+}
+
+static void act(enum request_action action, const struct frame *frame) {
+    switch (action) {
+    case ACTION_NONE:
+        return;
+    case ACTION_SET_CLOCK:
+        check_start(system_set_clock(guest.request.clock_ns), STAGE_CLOCK_OR_ENTROPY);
+        return;
+    case ACTION_ADD_ENTROPY:
+        check_start(system_add_entropy(frame->payload, frame->length), STAGE_CLOCK_OR_ENTROPY);
+        return;
+    case ACTION_SET_LIMITS:
+        check_start(program_set_limits(&guest.program, guest.request.memory_bytes, guest.request.processes),
+                    STAGE_LIMITS);
+        return;
+    case ACTION_OPEN_FILE:
+        open_input_file();
+        return;
+    case ACTION_WRITE_FILE:
+        write_input_file(frame);
+        return;
+    case ACTION_START:
+        start_program();
+        return;
+    case ACTION_STDIN:
+        buffer_stdin(frame);
+        return;
+    case ACTION_STDIN_END:
+        guest.stdin_ending = true;
+        write_stdin();
+        return;
+    case ACTION_SIGNAL:
+        program_signal(&guest.program, (int)guest.request.signal);
+        return;
+    case ACTION_KILL:
+        program_kill(&guest.program);
+        return;
+    case ACTION_REFUSE:
+        fail("the host broke the rules of the guest link");
+    }
+}
+
+static void receive(void) {
+    enum link_status status = link_fill(&guest.link);
+    if (status == LINK_CLOSED) system_power_off();
+    struct frame frame;
+    while (link_next(&guest.link, &frame, &status)) act(request_apply(&guest.request, &frame), &frame);
+    if (status == LINK_BROKEN_RULES) fail("the host sent a malformed frame");
+}
+
+/* Passes on one chunk; closes the pipe at its end. False: nothing more to read now. */
+static bool forward_output(int *fd, uint16_t type) {
+    static uint8_t buffer[FRAME_MAX_PAYLOAD];
+    ssize_t got = read(*fd, buffer, sizeof(buffer));
+    if (got > 0) {
+        check_link(link_send(&guest.link, type, buffer, (uint32_t)got));
+        return true;
+    }
+    if (got < 0 && errno == EINTR) return true;
+    if (got == 0 || errno != EAGAIN) {
+        close(*fd);
+        *fd = -1;
+    }
+    return false;
+}
+
+static void drain_output(int *fd, uint16_t type) {
+    while (*fd >= 0 && forward_output(fd, type)) continue;
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+static void send_exited(const struct program_usage *usage) {
+    uint8_t payload[44];
+    int status = guest.program.wait_status;
+    put_u32(payload, WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : 0);
+    put_u32(payload + 4, WIFSIGNALED(status) ? (uint32_t)WTERMSIG(status) : 0);
+    put_u32(payload + 8, usage->out_of_memory ? 1 : 0);
+    put_u64(payload + 12, usage->max_rss_kb);
+    put_u64(payload + 20, usage->user_us);
+    put_u64(payload + 28, usage->system_us);
+    put_u64(payload + 36, system_uptime_ns());
+    check_link(link_send(&guest.link, FRAME_EXITED, payload, sizeof(payload)));
+}
+
+static void end_program(void) {
+    struct program_usage usage;
+    program_finish(&guest.program, &usage);
+    /* Nothing can write any more: what is in the pipes is all there will be. */
+    drain_output(&guest.program.stdout_fd, FRAME_STDOUT);
+    drain_output(&guest.program.stderr_fd, FRAME_STDERR);
+    send_exited(&usage);
+    guest.state = ENDED;
+}
+
+static void reap(void) {
+    struct signalfd_siginfo ignored;
+    while (read(guest.child_events, &ignored, sizeof(ignored)) > 0) continue;
+    if (program_reap(&guest.program)) end_program();
+}
+
+static void run_event_loop(void) {
+    while (guest.state != ENDED) {
+        bool room = link_has_room(&guest.link);
+        struct pollfd fds[] = {
+            {.fd = guest.link.fd, .events = (short)(POLLIN | (link_has_output(&guest.link) ? POLLOUT : 0))},
+            {.fd = guest.child_events, .events = POLLIN},
+            {.fd = room ? guest.program.stdout_fd : -1, .events = POLLIN},
+            {.fd = room ? guest.program.stderr_fd : -1, .events = POLLIN},
+            {.fd = guest.stdin_length > 0 ? guest.program.stdin_fd : -1, .events = POLLOUT},
+        };
+        if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0) {
+            if (errno == EINTR) continue;
+            fail("poll");
+        }
+        if (fds[0].revents != 0) receive();
+        if (fds[2].revents != 0) forward_output(&guest.program.stdout_fd, FRAME_STDOUT);
+        if (fds[3].revents != 0 && link_has_room(&guest.link)) forward_output(&guest.program.stderr_fd, FRAME_STDERR);
+        if (fds[4].revents != 0) write_stdin();
+        if (fds[1].revents != 0 && guest.state == RUNNING) reap();
+        check_link(link_flush(&guest.link));
+    }
+}
+
+static int open_child_events(void) {
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    if (sigprocmask(SIG_BLOCK, &child, NULL) < 0) return -1;
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+static void use_console(void) {
+    int fd = open("/dev/console", O_RDWR | O_NOCTTY);
+    if (fd < 0) return; /* a machine without a console is only harder to debug */
+    for (int i = 0; i < 3; i++) dup2(fd, i);
+    if (fd > 2) close(fd);
+}
+
+int main(void) {
+    if (getpid() != 1) {
+        fputs("glasshouse guest init runs as PID 1 of a virtual machine only\n", stderr);
+        return 1;
+    }
+    mkdir("/dev", 0755);
+    check(mount("devtmpfs", "/dev", "devtmpfs", 0, NULL), "mount /dev");
+    use_console();
+    check(system_load_modules(), "load modules");
+    check(guest.link.fd = system_open_link(), "open the guest link");
+    link_init(&guest.link, guest.link.fd);
+    request_init(&guest.request);
+    program_init(&guest.program);
+    guest.input_file = -1;
+    check(guest.child_events = open_child_events(), "signalfd");
+    check(system_mount_root(), "mount the root");
+    check(system_mount_workspace(), "mount the workspace");
+    check(guest.workspace = open(WORKSPACE_DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open the workspace");
+
+    send_hello();
+    run_event_loop();
+    check_link(workspace_send(&guest.link, guest.workspace, guest.request.output_files, guest.request.output_bytes));
+    wait_for_the_end();
+}

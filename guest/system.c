@@ -1,0 +1,202 @@
+#define _GNU_SOURCE
+#include "system.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/random.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MODULE_DIRECTORY "/modules"
+#define LINK_DEVICE "/dev/vport0p1"
+#define ROOT_DEVICE "/dev/vda"
+#define WORKSPACE_DEVICE "/dev/vdb"
+
+/* Devices appear a moment after their driver; under emulation that moment can be long. */
+#define DEVICE_ATTEMPTS 10000
+#define DEVICE_PAUSE_NS 1000000
+
+static void pause_for_device(void) {
+    struct timespec pause = {.tv_nsec = DEVICE_PAUSE_NS};
+    nanosleep(&pause, NULL);
+}
+
+/* Modules of the other transport would only cost time. */
+static int module_is_needed(const struct dirent *entry) {
+    return entry->d_name[0] != '.' && strstr(entry->d_name, "vsock") == NULL && strstr(entry->d_name, "rng") == NULL;
+}
+
+static int load_module(int directory, const char *name) {
+    int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    long result = syscall(SYS_finit_module, fd, "", 0);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return result == 0 || errno == EEXIST ? 0 : -1;
+}
+
+/* The image builder starts every name with a number, so that names sort in load order. */
+int system_load_modules(void) {
+    struct dirent **entries = NULL;
+    int count = scandir(MODULE_DIRECTORY, &entries, module_is_needed, alphasort);
+    if (count < 0) return -1;
+    int directory = open(MODULE_DIRECTORY, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int result = directory < 0 ? -1 : 0;
+    for (int i = 0; i < count; i++) {
+        if (result == 0) result = load_module(directory, entries[i]->d_name);
+        free(entries[i]);
+    }
+    free(entries);
+    if (directory >= 0) close(directory);
+    return result;
+}
+
+static int mount_when_present(const char *device, const char *target, unsigned long flags) {
+    for (int attempt = 0; attempt < DEVICE_ATTEMPTS; attempt++) {
+        if (mount(device, target, "ext4", flags, NULL) == 0) return 0;
+        if (errno != ENOENT && errno != ENXIO) return -1;
+        pause_for_device();
+    }
+    return -1;
+}
+
+static int make_device(const char *path, mode_t mode, unsigned int major_number, unsigned int minor_number) {
+    if (mknod(path, S_IFCHR | mode, makedev(major_number, minor_number)) < 0) return -1;
+    return chmod(path, mode);
+}
+
+/* Only what every program may use; the machine's own devices stay out of its reach. */
+static int populate_dev(void) {
+    if (make_device(ROOT_DIRECTORY "/dev/null", 0666, 1, 3) < 0) return -1;
+    if (make_device(ROOT_DIRECTORY "/dev/zero", 0666, 1, 5) < 0) return -1;
+    if (make_device(ROOT_DIRECTORY "/dev/full", 0666, 1, 7) < 0) return -1;
+    if (make_device(ROOT_DIRECTORY "/dev/random", 0666, 1, 8) < 0) return -1;
+    if (make_device(ROOT_DIRECTORY "/dev/urandom", 0666, 1, 9) < 0) return -1;
+    if (make_device(ROOT_DIRECTORY "/dev/tty", 0666, 5, 0) < 0) return -1;
+    if (symlink("/proc/self/fd", ROOT_DIRECTORY "/dev/fd") < 0) return -1;
+    if (symlink("/proc/self/fd/0", ROOT_DIRECTORY "/dev/stdin") < 0) return -1;
+    if (symlink("/proc/self/fd/1", ROOT_DIRECTORY "/dev/stdout") < 0) return -1;
+    if (symlink("/proc/self/fd/2", ROOT_DIRECTORY "/dev/stderr") < 0) return -1;
+    if (symlink("pts/ptmx", ROOT_DIRECTORY "/dev/ptmx") < 0) return -1;
+    if (mkdir(ROOT_DIRECTORY "/dev/pts", 0755) < 0 || mkdir(ROOT_DIRECTORY "/dev/shm", 01777) < 0) return -1;
+    if (mount("devpts", ROOT_DIRECTORY "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=0620") < 0)
+        return -1;
+    return mount("shm", ROOT_DIRECTORY "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,nr_inodes=16k");
+}
+
+static int write_text(const char *path, const char *text) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    ssize_t written = write(fd, text, strlen(text));
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return written == (ssize_t)strlen(text) ? 0 : -1;
+}
+
+static int bring_loopback_up(void) {
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    struct ifreq request = {.ifr_name = "lo"};
+    request.ifr_flags = IFF_UP | IFF_RUNNING;
+    int result = ioctl(fd, SIOCSIFFLAGS, &request);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return result;
+}
+
+int system_mount_root(void) {
+    if (mkdir(ROOT_DIRECTORY, 0755) < 0 && errno != EEXIST) return -1;
+    if (mount_when_present(ROOT_DEVICE, ROOT_DIRECTORY, MS_RDONLY | MS_NODEV | MS_NOSUID) < 0) return -1;
+    if (mount("tmpfs", ROOT_DIRECTORY "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k") < 0) return -1;
+    if (populate_dev() < 0) return -1;
+    if (mount(NULL, ROOT_DIRECTORY "/dev", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL) < 0) return -1;
+    if (mount("proc", ROOT_DIRECTORY "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) return -1;
+    /* The kernel takes fewer orders from a program that cannot make user namespaces; written before /proc is
+     * closed to writers below, and hidepid keeps guest init's own entries private. */
+    if (write_text(ROOT_DIRECTORY "/proc/sys/user/max_user_namespaces", "0") < 0) return -1;
+    if (mount(NULL, ROOT_DIRECTORY "/proc", NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2") < 0)
+        return -1;
+    if (mount("sysfs", ROOT_DIRECTORY "/sys", "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+        return -1;
+    if (mount("tmpfs", ROOT_DIRECTORY "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,nr_inodes=16k") < 0) return -1;
+    if (mount("tmpfs", ROOT_DIRECTORY "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m") < 0) return -1;
+    if (sethostname("glasshouse", 10) < 0) return -1;
+    return bring_loopback_up();
+}
+
+int system_mount_workspace(void) {
+    if (mount_when_present(WORKSPACE_DEVICE, WORKSPACE_DIRECTORY, MS_NOSUID | MS_NODEV | MS_NOATIME) < 0) return -1;
+    if (rmdir(WORKSPACE_DIRECTORY "/lost+found") < 0 && errno != ENOENT) return -1;
+    if (chown(WORKSPACE_DIRECTORY, SANDBOX_UID, SANDBOX_GID) < 0) return -1;
+    return chmod(WORKSPACE_DIRECTORY, 0755);
+}
+
+int system_open_link(void) {
+    for (int attempt = 0; attempt < DEVICE_ATTEMPTS; attempt++) {
+        int fd = open(LINK_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+        if (fd >= 0 || (errno != ENOENT && errno != ENXIO && errno != ENODEV)) return fd;
+        pause_for_device();
+    }
+    return -1;
+}
+
+int system_set_clock(uint64_t nanoseconds_since_1970) {
+    struct timespec now = {
+        .tv_sec = (time_t)(nanoseconds_since_1970 / 1000000000u),
+        .tv_nsec = (long)(nanoseconds_since_1970 % 1000000000u),
+    };
+    return clock_settime(CLOCK_REALTIME, &now);
+}
+
+/* RNDADDENTROPY credits the bytes, RNDRESEEDCRNG makes the generator use them at once (drivers/char/random.c). */
+int system_add_entropy(const uint8_t *bytes, size_t length) {
+    struct {
+        struct rand_pool_info info;
+        uint8_t buffer[256];
+    } pool;
+    if (length > sizeof(pool.buffer)) {
+        errno = EINVAL;
+        return -1;
+    }
+    pool.info.entropy_count = (int)length * 8;
+    pool.info.buf_size = (int)length;
+    memcpy(pool.info.buf, bytes, length);
+    int fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    int result = ioctl(fd, RNDADDENTROPY, &pool);
+    if (result == 0) result = ioctl(fd, RNDRESEEDCRNG);
+    int saved = errno;
+    explicit_bzero(&pool, sizeof(pool));
+    close(fd);
+    errno = saved;
+    return result;
+}
+
+uint64_t system_uptime_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+_Noreturn void system_power_off(void) {
+    sync();
+    /* The machine has no power button to press in every VMM; a restart ends it in all of them. */
+    reboot(RB_AUTOBOOT);
+    for (;;) pause();
+}

@@ -1,0 +1,29 @@
+/*
+ * What guest init does to the machine before any program runs: modules, mounts, clock, entropy.
+ */
+#ifndef GLASSHOUSE_SYSTEM_H
+#define GLASSHOUSE_SYSTEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define ROOT_DIRECTORY "/root"
+#define WORKSPACE_DIRECTORY ROOT_DIRECTORY "/workspace"
+#define SANDBOX_UID 1000
+#define SANDBOX_GID 1000
+
+/* Each of these returns 0 or -1 with errno set. */
+int system_load_modules(void);
+int system_mount_root(void);
+int system_mount_workspace(void);
+int system_open_link(void); /* returns the descriptor */
+int system_set_clock(uint64_t nanoseconds_since_1970);
+int system_add_entropy(const uint8_t *bytes, size_t length);
+
+/* Nanoseconds since the kernel started (CLOCK_BOOTTIME). */
+uint64_t system_uptime_ns(void);
+
+/* Never returns. */
+_Noreturn void system_power_off(void);
+
+#endif
