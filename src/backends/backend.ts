@@ -98,8 +98,8 @@ export interface OutputFile {
   /** Computed on the host over the bytes that arrived; null when they were omitted. */
   readonly sha256: string | null;
   readonly omitted: OmissionReason | null;
-  /** Reads the bytes; valid until cleanup(). Empty when omitted. */
-  read(): AsyncIterable<Uint8Array>;
+  /** Reads the bytes in chunks, synchronously from the page cache; valid until cleanup(). Empty when omitted. */
+  read(): Iterable<Uint8Array>;
 }
 
 export interface ExecutionResult {

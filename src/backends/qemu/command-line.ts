@@ -1,0 +1,89 @@
+import { type Accelerator } from '../vm/machine.js';
+
+/** Descriptors that QEMU inherits: it opens nothing of ours by name. */
+export const LINK_FD = 3;
+export const ROOT_FD = 4;
+export const WORKSPACE_FD = 5;
+export const KERNEL_FD = 6;
+export const INITRAMFS_FD = 7;
+
+/** Translated code that TCG keeps, in MiB; more than a short program ever fills. */
+const TRANSLATION_CACHE_MB = 64;
+
+/**
+ * Parts of Debian's kernel that cost boot time under emulation and give a guest without their devices nothing:
+ * kprobe events, the kernel's own BTF, trusted keys for modules, congestion control, self-tests of ciphers.
+ */
+const UNUSED_INITCALLS = [
+  'init_kprobe_trace',
+  'btf_vmlinux_init',
+  'load_system_certificate_list',
+  'cubictcp_register',
+  'crypto_kdf108_init',
+  'init_blk_tracer',
+];
+
+export interface CommandLineOptions {
+  readonly accelerator: Accelerator;
+  readonly memoryMb: number;
+  readonly cpus: number;
+  /** Of the host, which is the guest's under TCG; see host-tsc.ts. Null: unknown. */
+  readonly tscKhz: number | null;
+}
+
+/** The kernel command line of a guest (Documentation/admin-guide/kernel-parameters.rst). */
+export function kernelCommandLine(options: CommandLineOptions): string {
+  const parameters = [
+    'console=ttyS0',
+    'quiet',
+    // A panic ends the machine at once, and -no-reboot turns that into QEMU's end.
+    'panic=-1',
+    'reboot=t',
+    'cryptomgr.notests',
+    `initcall_blacklist=${UNUSED_INITCALLS.join(',')}`,
+  ];
+  // Without it one boot in five hangs under TCG: the kernel calibrates against a timer whose interrupt never comes.
+  if (options.accelerator === 'tcg' && options.tscKhz !== null)
+    parameters.push(`tsc_early_khz=${options.tscKhz}`);
+  return parameters.join(' ');
+}
+
+/** QEMU's arguments for one microvm (docs/system/i386/microvm.rst), without the program's name. */
+export function qemuArguments(options: CommandLineOptions): string[] {
+  const { accelerator } = options;
+  return [
+    // No configuration file, no default device, no network, no monitor, no window.
+    ...['-no-user-config', '-nodefaults', '-display', 'none', '-monitor', 'none', '-nic', 'none'],
+    // The emulator may not start processes, gain privileges or change its scheduling.
+    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+    // acpi=on: Debian's kernel finds virtio-mmio devices through ACPI only. rtc=on: without one the kernel waits a second for it.
+    ...['-machine', `microvm,acpi=on,rtc=on,isa-serial=on${accelerator === 'kvm' ? ',ioapic2=off' : ''}`],
+    ...accelerationArguments(accelerator),
+    ...['-m', String(options.memoryMb), '-smp', String(options.cpus)],
+    '-no-reboot',
+    ...['-kernel', `/proc/self/fd/${KERNEL_FD}`, '-initrd', `/proc/self/fd/${INITRAMFS_FD}`],
+    ...['-append', kernelCommandLine(options)],
+    // The guest's console comes out of QEMU's stdout; its stdin is /dev/null.
+    ...['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
+    ...['-chardev', `socket,id=link,fd=${LINK_FD}`, '-device', 'virtio-serial-device,max_ports=2'],
+    ...['-device', 'virtserialport,chardev=link,name=glasshouse.link'],
+    ...driveArguments('root', ROOT_FD, 1, 'read-only=on'),
+    // The workspace dies with the machine: nothing in it needs to survive a power cut.
+    ...driveArguments('workspace', WORKSPACE_FD, 2, 'read-only=off,cache.direct=off,cache.no-flush=on'),
+  ];
+}
+
+function accelerationArguments(accelerator: Accelerator): string[] {
+  if (accelerator === 'kvm') return ['-accel', 'kvm', '-cpu', 'host'];
+  return ['-accel', `tcg,thread=multi,tb-size=${TRANSLATION_CACHE_MB}`, '-cpu', 'max'];
+}
+
+/** Errors of the host's disk reach the guest as I/O errors; the default would freeze the machine for ever. */
+function driveArguments(name: string, fd: number, set: number, access: string): string[] {
+  return [
+    ...['-add-fd', `fd=${fd},set=${set}`],
+    ...['-blockdev', `driver=file,node-name=${name}-file,filename=/dev/fdset/${set},locking=off,${access}`],
+    ...['-blockdev', `driver=raw,node-name=${name},file=${name}-file,${access}`],
+    ...['-device', `virtio-blk-device,drive=${name},werror=report,rerror=report`],
+  ];
+}

@@ -1,0 +1,38 @@
+import { randomInt } from 'node:crypto';
+import { statSync } from 'node:fs';
+
+/** Numeric users that no account and no container manager hands out (systemd uses up to 1,879,048,191). */
+const FIRST_UID = 1_900_000_000;
+const UID_COUNT = 100_000_000;
+/** Descriptors that an emulator needs at most. */
+const MAX_OPEN_FILES = 256;
+
+export interface Confinement {
+  /** Command and leading arguments; the emulator's own follow. Each step execs the next: one process in the end. */
+  readonly prefix: readonly [string, ...string[]];
+  /** What could not be done. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * How the emulator is started so that breaking out of the guest gains little: as root, under a user of its own
+ * that owns nothing, without capabilities, without network; always without new privileges, and killed by the
+ * kernel when Glasshouse dies. The tools are util-linux, which every Debian has.
+ */
+export function confinement(needsKvm: boolean): Confinement {
+  const limits = ['prlimit', '--core=0', `--nofile=${MAX_OPEN_FILES}`] as const;
+  const always = ['--no-new-privs', '--inh-caps=-all', '--pdeathsig', 'KILL'];
+  if (process.getuid?.() !== 0) {
+    return {
+      prefix: [...limits, 'setpriv', ...always],
+      notes: ['not started as root: the emulator runs as the same user as Glasshouse and keeps its network'],
+    };
+  }
+  const id = String(FIRST_UID + randomInt(UID_COUNT));
+  const groups = needsKvm ? ['--groups', String(statSync('/dev/kvm').gid)] : ['--clear-groups'];
+  const user = ['--reuid', id, '--regid', id, ...groups, '--bounding-set=-all'];
+  return {
+    prefix: ['unshare', '--net', '--ipc', '--uts', '--', ...limits, 'setpriv', ...user, ...always],
+    notes: [],
+  };
+}

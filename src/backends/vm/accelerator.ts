@@ -1,0 +1,142 @@
+import { readFile } from 'node:fs/promises';
+
+import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/errors.js';
+import { writeFileAtomically } from '../../base/atomic-file.js';
+import { GuestConnection } from '../../guest-link/connection.js';
+import { type GuestImage } from '../../images/locate.js';
+import { type Accelerator, type VirtualMachine, type VirtualMachineMonitor } from './machine.js';
+import { type WorkspaceImages } from './workspace-image.js';
+
+const PROBE_MEMORY_MB = 160;
+const PROBE_DISK_MB = 1;
+/** A guest that runs on hardware says hello in a second; one that hangs never does. */
+const PROBE_TIMEOUT_MS: Readonly<Record<Accelerator, number>> = { kvm: 8_000, tcg: 60_000 };
+
+/** Which accelerator was chosen, and why the better ones were not. */
+export interface AcceleratorChoice {
+  readonly accelerator: Accelerator;
+  readonly notes: readonly string[];
+}
+
+export interface AcceleratorSearch {
+  readonly monitor: VirtualMachineMonitor;
+  readonly image: GuestImage;
+  readonly workspaces: WorkspaceImages;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The best accelerator on which a guest really boots. Every candidate is tried by booting the real image up to
+ * guest init's first word. Throws `backend_unavailable` when none works.
+ */
+export async function findAccelerator(search: AcceleratorSearch): Promise<AcceleratorChoice> {
+  const notes: string[] = [];
+  for (const accelerator of search.monitor.accelerators) {
+    try {
+      await bootGuest(search, accelerator);
+      return { accelerator, notes };
+    } catch (error) {
+      const failure = asGlasshouseError(error, 'vmm_failed');
+      if (failure.code === 'canceled') throw failure;
+      notes.push(`no guest boots on ${accelerator} here: ${failure.message}`);
+    }
+  }
+  throw new GlasshouseError(
+    'backend_unavailable',
+    `${search.monitor.name} cannot boot a guest: ${notes.join('; ')}`,
+  );
+}
+
+/**
+ * The same, remembered in `file` for as long as `key` stays the same. A single candidate needs no search here:
+ * its first execution finds out as much as a trial would.
+ */
+export async function recallAccelerator(
+  search: AcceleratorSearch,
+  file: string,
+  key: string,
+): Promise<AcceleratorChoice> {
+  const [only, ...others] = search.monitor.accelerators;
+  if (only !== undefined && others.length === 0) return { accelerator: only, notes: [] };
+  const known = await readChoice(file, key, search.monitor.accelerators);
+  if (known !== null) return known;
+  const choice = await findAccelerator(search);
+  await writeFileAtomically(file, JSON.stringify({ key, ...choice }));
+  return choice;
+}
+
+async function readChoice(
+  file: string,
+  key: string,
+  candidates: readonly Accelerator[],
+): Promise<AcceleratorChoice | null> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return null;
+    throw asGlasshouseError(error);
+  }
+  try {
+    const stored = JSON.parse(text) as Partial<AcceleratorChoice & { key: string }>;
+    const accelerator = candidates.find((candidate) => candidate === stored.accelerator);
+    if (stored.key !== key || accelerator === undefined || !Array.isArray(stored.notes)) return null;
+    return { accelerator, notes: stored.notes.map(String) };
+  } catch (error) {
+    // A cache that cannot be read is a cache that is not there.
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+async function bootGuest(search: AcceleratorSearch, accelerator: Accelerator): Promise<void> {
+  await using workspace = await search.workspaces.create(PROBE_DISK_MB);
+  const machine = await search.monitor.launch({
+    accelerator,
+    memoryMb: PROBE_MEMORY_MB,
+    cpus: 1,
+    image: search.image,
+    workspace,
+  });
+  try {
+    await awaitHello(
+      machine,
+      AbortSignal.any([search.signal, AbortSignal.timeout(PROBE_TIMEOUT_MS[accelerator])]),
+    );
+  } catch (error) {
+    await machine.destroy();
+    throw search.signal.aborted
+      ? new GlasshouseError('canceled', 'The probe was canceled.', { cause: error })
+      : await explainSilence(machine, accelerator, error);
+  } finally {
+    await machine.destroy();
+  }
+}
+
+async function awaitHello(machine: VirtualMachine, signal: AbortSignal): Promise<void> {
+  const end = (): void => void machine.destroy();
+  signal.addEventListener('abort', end, { once: true });
+  try {
+    const first = await new GuestConnection(machine.link, { maxFiles: 0, maxFileBytes: 0 }).messages().next();
+    if (first.done === true) throw new GlasshouseError('guest_lost', 'the guest ended before it said hello');
+  } finally {
+    signal.removeEventListener('abort', end);
+  }
+}
+
+async function explainSilence(
+  machine: VirtualMachine,
+  accelerator: Accelerator,
+  error: unknown,
+): Promise<GlasshouseError> {
+  const end = await machine.ended;
+  const seconds = PROBE_TIMEOUT_MS[accelerator] / 1000;
+  const words = end.lastWords === '' ? '' : ` (last words: ${end.lastWords})`;
+  return new GlasshouseError(
+    'vmm_failed',
+    `no sign of life within ${seconds} s, or ${end.description}${words}`,
+    {
+      cause: error,
+    },
+  );
+}

@@ -1,0 +1,293 @@
+import { constants } from 'node:os';
+
+import { GlasshouseError } from '../../base/errors.js';
+import { GuestConnection } from '../../guest-link/connection.js';
+import { type GuestMessage } from '../../guest-link/guest-message.js';
+import {
+  type ExecutionHandle,
+  type ExecutionResult,
+  type ExecutionSpec,
+  type ResourceUsage,
+  type Termination,
+} from '../backend.js';
+import { sendSpec, startFailure, StdinFeeder } from './guest-session.js';
+import { type VirtualMachine } from './machine.js';
+import { OutputFiles } from './output-files.js';
+
+/** Files that a program may leave and have listed. */
+export const MAX_OUTPUT_FILES = 1000;
+const MIB = 1024 * 1024;
+/** How often to look whether somebody stopped the monitor; two looks in a row count. */
+const WATCH_INTERVAL_MS = 500;
+
+export interface GuestTimeouts {
+  /** From the launch to guest init's first word. */
+  readonly bootMs: number;
+  /** From a request to stop, or from the program's end, until all output must have arrived. */
+  readonly collectMs: number;
+}
+
+type Exited = Extract<GuestMessage, { type: 'exited' }>;
+
+function signalName(number: number): `SIG${string}` {
+  const known = Object.entries(constants.signals).find(([, value]) => value === number);
+  return known === undefined ? `SIG${number}` : (known[0] as NodeJS.Signals);
+}
+
+function terminationOf(exited: Exited): Termination {
+  if (exited.outOfMemory) return { kind: 'out_of_memory' };
+  if (exited.signal !== 0) return { kind: 'signaled', signal: signalName(exited.signal) };
+  return { kind: 'exited', exitCode: exited.exitCode };
+}
+
+/**
+ * One program in one virtual machine, from guest init's first word to the machine's end. start() and
+ * completion() belong to one caller; kill() and dispose may come at any time.
+ */
+export class GuestExecution implements ExecutionHandle, AsyncDisposable {
+  readonly executionId: string;
+  bootMs = 0;
+  bootStages: Readonly<Record<string, number>> = {};
+
+  readonly #machine: VirtualMachine;
+  readonly #spec: ExecutionSpec;
+  readonly #timeouts: GuestTimeouts;
+  readonly #connection: GuestConnection;
+  readonly #messages: AsyncGenerator<GuestMessage, void>;
+  readonly #stdin: StdinFeeder;
+  readonly #outputFiles: OutputFiles;
+  #completion: Promise<ExecutionResult> | null = null;
+  #startedAt = 0;
+  #endedAt: number | null = null;
+  #exited: Exited | null = null;
+  #collected = false;
+  #filesComplete = false;
+  #deadline: NodeJS.Timeout | null = null;
+  readonly #watch: NodeJS.Timeout;
+  #seenStopped = false;
+  /** Why we destroyed the machine ourselves; explains the silence that follows. */
+  #verdict: GlasshouseError | null = null;
+
+  constructor(machine: VirtualMachine, spec: ExecutionSpec, timeouts: GuestTimeouts, spoolDirectory: string) {
+    this.executionId = spec.executionId;
+    this.#machine = machine;
+    this.#spec = spec;
+    this.#timeouts = timeouts;
+    this.#connection = new GuestConnection(machine.link, {
+      maxFiles: MAX_OUTPUT_FILES,
+      maxFileBytes: spec.limits.diskMb * MIB,
+    });
+    this.#messages = this.#connection.messages();
+    this.#stdin = new StdinFeeder(this.#connection);
+    this.#outputFiles = new OutputFiles(spoolDirectory);
+    this.#watch = setInterval(() => {
+      this.#watchMonitor();
+    }, WATCH_INTERVAL_MS);
+  }
+
+  /**
+   * Resolves when the program runs. `launchedAt` (performance.now()) is when the machine was launched.
+   * Rejects with `boot_timeout`, `guest_lost`, `guest_link_violation`, `vmm_stopped`, `canceled`, or what
+   * guest init refused; the caller then disposes this object.
+   */
+  async start(launchedAt: number, signal: AbortSignal): Promise<void> {
+    const abort = (): void => {
+      this.condemn(new GlasshouseError('canceled', 'The execution was canceled while its guest booted.'));
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    const seconds = Math.round(this.#timeouts.bootMs / 1000);
+    this.#setDeadline(
+      this.#timeouts.bootMs,
+      new GlasshouseError('boot_timeout', `The guest did not start the program within ${seconds} s.`),
+    );
+    try {
+      if (signal.aborted) abort();
+      const hello = await this.#expect('hello');
+      const helloAt = performance.now();
+      await sendSpec(this.#connection, this.#spec, MAX_OUTPUT_FILES);
+      await this.#expect('started');
+      this.#startedAt = performance.now();
+      this.bootMs = this.#startedAt - launchedAt;
+      const kernelMs = Math.min(Number(hello.uptimeNs / 1000n) / 1000, helloAt - launchedAt);
+      this.bootStages = {
+        vmm: helloAt - launchedAt - kernelMs,
+        kernel: kernelMs,
+        request: this.#startedAt - helloAt,
+      };
+    } catch (error) {
+      throw await this.#explain(error);
+    } finally {
+      this.#clearDeadline();
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** Resolves when the program has ended and everything has been collected. Never rejects. */
+  completion(): Promise<ExecutionResult> {
+    this.#completion ??= this.#complete();
+    return this.#completion;
+  }
+
+  async signal(number: number): Promise<void> {
+    if (this.#exited === null) await this.#connection.send({ type: 'signal', number });
+  }
+
+  /** Asks guest init to end the program, and ends the machine if it does not answer in time. */
+  async kill(): Promise<void> {
+    if (this.#collected) return;
+    this.#setDeadline(
+      this.#timeouts.collectMs,
+      new GlasshouseError('guest_unresponsive', 'The guest did not answer a request to stop in time.'),
+    );
+    if (this.#exited === null) await this.#connection.send({ type: 'kill' });
+  }
+
+  /** Ends the machine for a reason of ours. */
+  condemn(verdict: GlasshouseError): void {
+    this.#verdict ??= verdict;
+    void this.#machine.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopTimers();
+    this.#stdin.stop();
+    await this.#machine.destroy();
+    await this.#completion;
+    await this.#outputFiles[Symbol.asyncDispose]();
+  }
+
+  async #complete(): Promise<ExecutionResult> {
+    const stdin = this.#spec.stdin;
+    if (stdin === 'inherit') throw new GlasshouseError('internal', 'A virtual machine cannot inherit stdin.');
+    // Not awaited: its source may stay silent for ever, and the program's end does not depend on it.
+    this.#stdin.feed(stdin).catch((error: unknown) => {
+      this.condemn(new GlasshouseError('internal', 'The source of stdin failed.', { cause: error }));
+    });
+    let lost: GlasshouseError | null = null;
+    try {
+      for await (const message of this.#messages) {
+        await this.#handle(message);
+        if (this.#collected) break;
+      }
+      if (!this.#collected)
+        throw new GlasshouseError('guest_lost', 'The guest ended before it had reported.');
+    } catch (error) {
+      lost = await this.#explain(error);
+    }
+    this.#stopTimers();
+    this.#stdin.stop();
+    this.#endedAt ??= performance.now();
+    // A virgin guest served one program: there is nothing in it to shut down.
+    await this.#machine.destroy();
+    return this.#result(lost);
+  }
+
+  async #handle(message: GuestMessage): Promise<void> {
+    switch (message.type) {
+      case 'stdout':
+      case 'stderr':
+        await this.#spec.sink.write(message.type, message.bytes);
+        return;
+      case 'stdin_credit':
+        this.#stdin.grant(message.bytes);
+        return;
+      case 'exited':
+        this.#exited = message;
+        this.#endedAt = performance.now();
+        this.#setDeadline(
+          this.#timeouts.collectMs,
+          new GlasshouseError('guest_unresponsive', 'The guest did not send its output files in time.'),
+        );
+        return;
+      case 'output_file':
+        this.#outputFiles.begin(message);
+        return;
+      case 'output_data':
+        await this.#outputFiles.append(message.bytes);
+        return;
+      case 'output_end':
+        this.#collected = true;
+        this.#filesComplete = !message.tooManyFiles && !message.notAllRead;
+        return;
+      case 'hello':
+      case 'started':
+      case 'start_failed':
+        throw new GlasshouseError('internal', `GuestOrder let ${message.type} through.`);
+    }
+  }
+
+  #result(lost: GlasshouseError | null): ExecutionResult {
+    const exited = this.#exited;
+    // A guest that broke the rules is not believed in anything it said before.
+    const believed = lost?.code === 'guest_link_violation' ? null : exited;
+    const fallback = lost ?? new GlasshouseError('internal', 'The guest ended without a reason.');
+    return {
+      termination: believed === null ? { kind: 'lost', error: fallback } : terminationOf(believed),
+      runMs: (this.#endedAt ?? performance.now()) - this.#startedAt,
+      resources: believed === null ? null : resourcesOf(believed),
+      outputFiles: this.#outputFiles.files,
+      outputFilesComplete: this.#collected && this.#filesComplete,
+    };
+  }
+
+  async #expect<T extends 'hello' | 'started'>(type: T): Promise<Extract<GuestMessage, { type: T }>> {
+    const next = await this.#messages.next();
+    if (next.done === true) throw new GlasshouseError('guest_lost', 'The guest ended while it booted.');
+    if (next.value.type === 'start_failed') throw startFailure(next.value, this.#spec);
+    if (next.value.type !== type) throw new GlasshouseError('internal', `GuestOrder let ${next.value.type} through.`);
+    return next.value as Extract<GuestMessage, { type: T }>;
+  }
+
+  /** Turns what was seen on the link into why it happened. */
+  async #explain(error: unknown): Promise<GlasshouseError> {
+    if (this.#verdict !== null) return this.#verdict;
+    if (error instanceof GlasshouseError && error.code !== 'guest_lost') return error;
+    // A link that breaks is a machine that dies; give it the moment it needs to be gone, then ask why.
+    await this.#machine.destroy();
+    const end = await this.#machine.ended;
+    const words = end.lastWords === '' ? '' : ` Last words: ${end.lastWords}`;
+    return new GlasshouseError(
+      'guest_lost',
+      `The guest ended before it had reported (${end.description}).${words}`,
+      {
+        cause: error,
+      },
+    );
+  }
+
+  #watchMonitor(): void {
+    const stopped = this.#machine.isStopped();
+    if (stopped && this.#seenStopped) {
+      this.condemn(
+        new GlasshouseError('vmm_stopped', 'The virtual machine was stopped from outside; it was ended.'),
+      );
+    }
+    this.#seenStopped = stopped;
+  }
+
+  #stopTimers(): void {
+    clearInterval(this.#watch);
+    this.#clearDeadline();
+  }
+
+  #setDeadline(milliseconds: number, verdict: GlasshouseError): void {
+    this.#clearDeadline();
+    this.#deadline = setTimeout(() => {
+      this.condemn(verdict);
+    }, milliseconds);
+  }
+
+  #clearDeadline(): void {
+    if (this.#deadline !== null) clearTimeout(this.#deadline);
+    this.#deadline = null;
+  }
+}
+
+function resourcesOf(exited: Exited): ResourceUsage {
+  return {
+    source: 'guest',
+    maxRssKb: exited.maxRssKb,
+    userMicros: exited.userMicros,
+    systemMicros: exited.systemMicros,
+  };
+}

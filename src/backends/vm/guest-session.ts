@@ -1,0 +1,153 @@
+import { randomBytes } from 'node:crypto';
+
+import { GlasshouseError } from '../../base/errors.js';
+import { type GuestConnection } from '../../guest-link/connection.js';
+import { type GuestMessage } from '../../guest-link/guest-message.js';
+import { type ExecutionSpec, type InputFile, type Program } from '../backend.js';
+
+const ENTROPY_BYTES = 64;
+const CHUNK_BYTES = 65_536;
+const MIB = 1024 * 1024;
+/** execve(2) errors that say something about the command and not about us. */
+const ENOENT = 2;
+const ENOTDIR = 20;
+const NOT_EXECUTABLE: readonly number[] = [/* ENOEXEC */ 8, /* EACCES */ 13, /* EISDIR */ 21];
+
+/** Where the code of a Python program lies in the workspace. */
+export const CODE_FILE = 'code.py';
+
+/** argv as the guest executes it. */
+export function guestArguments(program: Program): readonly string[] {
+  return program.kind === 'python' ? ['python3', `/workspace/${CODE_FILE}`, ...program.args] : program.argv;
+}
+
+/** All files that go into the workspace, the program's code among them. */
+export function guestFiles(spec: ExecutionSpec): readonly InputFile[] {
+  if (spec.program.kind !== 'python') return spec.inputFiles;
+  return [
+    { path: CODE_FILE, content: Buffer.from(spec.program.code), executable: false },
+    ...spec.inputFiles,
+  ];
+}
+
+/** Sends a whole execution, up to the order to start. */
+export async function sendSpec(
+  connection: GuestConnection,
+  spec: ExecutionSpec,
+  maxFiles: number,
+): Promise<void> {
+  await connection.send({ type: 'clock', nanoseconds: BigInt(Date.now()) * 1_000_000n });
+  await connection.send({ type: 'entropy', bytes: randomBytes(ENTROPY_BYTES) });
+  await connection.send({
+    type: 'limits',
+    memoryBytes: spec.limits.memoryMb * MIB,
+    processes: spec.limits.pids,
+    outputFiles: maxFiles,
+    outputFileBytes: spec.limits.diskMb * MIB,
+  });
+  for (const value of guestArguments(spec.program)) await connection.send({ type: 'argument', value });
+  for (const [name, value] of Object.entries(spec.environment)) {
+    await connection.send({ type: 'environment', name, value });
+  }
+  for (const file of guestFiles(spec)) await sendFile(connection, file);
+  await connection.send({ type: 'start' });
+}
+
+async function sendFile(connection: GuestConnection, file: InputFile): Promise<void> {
+  const mode = file.executable ? 0o755 : 0o644;
+  await connection.send({ type: 'file', mode, sizeBytes: file.content.length, path: file.path });
+  for (let offset = 0; offset < file.content.length; offset += CHUNK_BYTES) {
+    await connection.send({ type: 'file_data', bytes: file.content.subarray(offset, offset + CHUNK_BYTES) });
+  }
+}
+
+/** What a refused start means for the caller. */
+export function startFailure(
+  message: Extract<GuestMessage, { type: 'start_failed' }>,
+  spec: ExecutionSpec,
+): GlasshouseError {
+  const command = guestArguments(spec.program)[0] ?? '';
+  if (message.stage === 'exec' && (message.errno === ENOENT || message.errno === ENOTDIR)) {
+    return new GlasshouseError('command_not_found', `The guest has no command ${JSON.stringify(command)}.`);
+  }
+  if (message.stage === 'exec' && NOT_EXECUTABLE.includes(message.errno)) {
+    return new GlasshouseError(
+      'command_not_executable',
+      `The guest cannot execute ${JSON.stringify(command)}.`,
+    );
+  }
+  if (message.stage === 'input_file') {
+    return new GlasshouseError(
+      'limit_exceeded',
+      `The input files do not fit into the workspace (errno ${message.errno}); ask for a larger disk_mb.`,
+    );
+  }
+  return new GlasshouseError(
+    'guest_setup_failed',
+    `Guest init could not prepare the execution: ${message.stage.replaceAll('_', ' ')} failed with errno ${message.errno}.`,
+  );
+}
+
+/**
+ * Feeds stdin to a guest within the credit that it grants, so that a program that does not read holds up
+ * nothing but its own input.
+ */
+export class StdinFeeder {
+  readonly #connection: GuestConnection;
+  #credit = 0;
+  #stopped = false;
+  #wake: (() => void) | null = null;
+
+  constructor(connection: GuestConnection) {
+    this.#connection = connection;
+  }
+
+  grant(bytes: number): void {
+    this.#credit += bytes;
+    this.#wake?.();
+  }
+
+  /** Makes feed() return as soon as it can. */
+  stop(): void {
+    this.#stopped = true;
+    this.#wake?.();
+  }
+
+  /** Resolves when the source has ended or stop() was called; the source is closed in both cases. */
+  async feed(source: AsyncIterable<Uint8Array> | 'closed'): Promise<void> {
+    if (source !== 'closed') {
+      for await (const chunk of source) {
+        await this.#sendChunk(chunk);
+        if (this.#isStopped()) return;
+      }
+    }
+    if (!this.#isStopped()) await this.#connection.send({ type: 'stdin_end' });
+  }
+
+  /** A method, because the flag changes while the caller awaits. */
+  #isStopped(): boolean {
+    return this.#stopped;
+  }
+
+  async #sendChunk(chunk: Uint8Array): Promise<void> {
+    for (let offset = 0; offset < chunk.length && !this.#isStopped();) {
+      if (this.#credit === 0) {
+        await this.#nextGrant();
+        continue;
+      }
+      const length = Math.min(this.#credit, chunk.length - offset, CHUNK_BYTES);
+      this.#credit -= length;
+      await this.#connection.send({ type: 'stdin', bytes: chunk.subarray(offset, offset + length) });
+      offset += length;
+    }
+  }
+
+  #nextGrant(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = () => {
+        this.#wake = null;
+        resolve();
+      };
+    });
+  }
+}

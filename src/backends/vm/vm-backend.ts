@@ -1,0 +1,185 @@
+import { constants } from 'node:os';
+
+import { asGlasshouseError, type ErrorCode, GlasshouseError } from '../../base/errors.js';
+import { thisProcess } from '../../base/process-identity.js';
+import { type GuestImage, openImage } from '../../images/locate.js';
+import {
+  type BackendDescription,
+  type ExecutionBackend,
+  type ExecutionHandle,
+  type ExecutionResult,
+  type ExecutionSpec,
+  type ProbeReport,
+} from '../backend.js';
+import { type AcceleratorChoice, findAccelerator, recallAccelerator } from './accelerator.js';
+import { GuestExecution, type GuestTimeouts } from './guest-execution.js';
+import { type MonitorFacts, type VirtualMachineMonitor } from './machine.js';
+import { WorkspaceImages } from './workspace-image.js';
+
+/** Memory that the guest's kernel, guest init and file caches need beside the program's own, in MiB. */
+export const GUEST_OVERHEAD_MB = 96;
+
+export interface VmBackendOptions {
+  readonly monitor: VirtualMachineMonitor;
+  readonly imageDirectory: string;
+  /** Existing directory for anonymous files: workspaces and what comes out of them. */
+  readonly spoolDirectory: string;
+  /** Where the choice of an accelerator is remembered until the machine restarts. */
+  readonly acceleratorFile: string;
+  readonly timeouts: GuestTimeouts;
+}
+
+const ADVICE: Readonly<Partial<Record<ErrorCode, string>>> = {
+  tool_missing: 'Install the monitor; for QEMU: apt-get install qemu-system-x86',
+  image_missing: 'Run: glasshouse image build',
+  image_corrupt: 'Run: glasshouse image build',
+};
+
+interface Prepared {
+  readonly image: GuestImage;
+  readonly facts: MonitorFacts;
+  readonly choice: AcceleratorChoice;
+}
+
+/** An ExecutionBackend over any virtual machine monitor. */
+export class VmBackend implements ExecutionBackend {
+  readonly name: string;
+  readonly #options: VmBackendOptions;
+  readonly #workspaces: WorkspaceImages;
+  readonly #executions = new Map<ExecutionHandle, GuestExecution>();
+  #prepared: Prepared | null = null;
+  #preparing: Promise<Prepared> | null = null;
+
+  constructor(options: VmBackendOptions) {
+    this.name = options.monitor.name;
+    this.#options = options;
+    this.#workspaces = new WorkspaceImages(options.spoolDirectory);
+  }
+
+  async prepare(signal: AbortSignal): Promise<void> {
+    this.#preparing ??= this.#inspect(signal).catch((error: unknown) => {
+      this.#preparing = null;
+      throw error;
+    });
+    this.#prepared = await this.#preparing;
+  }
+
+  describe(): BackendDescription {
+    const { image, facts, choice } = this.#requirePrepared();
+    return {
+      name: this.name,
+      isolation: `vm-${choice.accelerator}`,
+      vmmVersion: facts.version,
+      imageDigests: image.digests,
+      notes: [...facts.notes, ...choice.notes],
+    };
+  }
+
+  async probe(signal: AbortSignal): Promise<ProbeReport> {
+    const { monitor, imageDirectory } = this.#options;
+    try {
+      const image = await openImage(imageDirectory);
+      const facts = await monitor.inspect();
+      const choice = await findAccelerator({ monitor, image, workspaces: this.#workspaces, signal });
+      const accelerated = choice.accelerator === 'kvm';
+      return {
+        backend: this.name,
+        verdict: accelerated ? 'works' : 'works_without_acceleration',
+        detail: [
+          `${facts.version} booted a guest on ${choice.accelerator}`,
+          ...facts.notes,
+          ...choice.notes,
+        ].join('; '),
+        advice: accelerated
+          ? null
+          : 'For speed and a hardware boundary, use a machine where KVM can run a guest.',
+      };
+    } catch (error) {
+      const failure = asGlasshouseError(error);
+      return {
+        backend: this.name,
+        verdict: 'cannot',
+        detail: failure.message,
+        advice: ADVICE[failure.code] ?? 'See the message; docs/errors.md explains its code.',
+      };
+    }
+  }
+
+  async start(spec: ExecutionSpec, signal: AbortSignal): Promise<ExecutionHandle> {
+    refuseInheritedStreams(spec);
+    const { image, choice } = this.#requirePrepared();
+    const begunAt = performance.now();
+    await using workspace = await this.#workspaces.create(spec.limits.diskMb);
+    const launchedAt = performance.now();
+    const machine = await this.#options.monitor.launch({
+      accelerator: choice.accelerator,
+      memoryMb: spec.limits.memoryMb + GUEST_OVERHEAD_MB,
+      cpus: spec.limits.cpus,
+      image,
+      workspace,
+    });
+    const execution = new GuestExecution(machine, spec, this.#options.timeouts, this.#options.spoolDirectory);
+    try {
+      await execution.start(launchedAt, signal);
+    } catch (error) {
+      await execution[Symbol.asyncDispose]();
+      throw asGlasshouseError(error);
+    }
+    execution.bootMs += launchedAt - begunAt;
+    execution.bootStages = { workspace: launchedAt - begunAt, ...execution.bootStages };
+    this.#executions.set(execution, execution);
+    // Reads on from here, whether or not somebody waits: the guest must never stand still for us.
+    void execution.completion();
+    return execution;
+  }
+
+  wait(handle: ExecutionHandle): Promise<ExecutionResult> {
+    return this.#require(handle).completion();
+  }
+
+  async signal(handle: ExecutionHandle, signal: NodeJS.Signals): Promise<void> {
+    await this.#require(handle).signal(constants.signals[signal]);
+  }
+
+  async kill(handle: ExecutionHandle): Promise<void> {
+    await this.#require(handle).kill();
+  }
+
+  async cleanup(handle: ExecutionHandle): Promise<void> {
+    const execution = this.#executions.get(handle);
+    if (execution === undefined) return;
+    await execution[Symbol.asyncDispose]();
+    this.#executions.delete(handle);
+  }
+
+  async #inspect(signal: AbortSignal): Promise<Prepared> {
+    const { monitor, imageDirectory, acceleratorFile } = this.#options;
+    const image = await openImage(imageDirectory);
+    const facts = await monitor.inspect();
+    const key = [thisProcess().bootId, facts.version, image.manifestSha256].join(' ');
+    const search = { monitor, image, workspaces: this.#workspaces, signal };
+    return { image, facts, choice: await recallAccelerator(search, acceleratorFile, key) };
+  }
+
+  #requirePrepared(): Prepared {
+    if (this.#prepared === null)
+      throw new GlasshouseError('internal', `prepare() of ${this.name} comes first.`);
+    return this.#prepared;
+  }
+
+  #require(handle: ExecutionHandle): GuestExecution {
+    const execution = this.#executions.get(handle);
+    if (execution === undefined)
+      throw new GlasshouseError('internal', 'This execution was already cleaned up.');
+    return execution;
+  }
+}
+
+function refuseInheritedStreams(spec: ExecutionSpec): void {
+  if (spec.stdin === 'inherit' || spec.stdout !== 'capture' || spec.stderr !== 'capture') {
+    throw new GlasshouseError(
+      'unsupported_by_backend',
+      'A virtual machine cannot inherit stdin, stdout or stderr.',
+    );
+  }
+}
