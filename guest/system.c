@@ -65,9 +65,9 @@ int system_load_modules(void) {
     return result;
 }
 
-static int mount_when_present(const char *device, const char *target, unsigned long flags) {
+static int mount_when_present(const char *device, const char *target, unsigned long flags, const char *options) {
     for (int attempt = 0; attempt < DEVICE_ATTEMPTS; attempt++) {
-        if (mount(device, target, "ext4", flags, NULL) == 0) return 0;
+        if (mount(device, target, "ext4", flags, options) == 0) return 0;
         if (errno != ENOENT && errno != ENXIO) return -1;
         pause_for_device();
     }
@@ -95,7 +95,7 @@ static int populate_dev(void) {
     if (mkdir(ROOT_DIRECTORY "/dev/pts", 0755) < 0 || mkdir(ROOT_DIRECTORY "/dev/shm", 01777) < 0) return -1;
     if (mount("devpts", ROOT_DIRECTORY "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=0620") < 0)
         return -1;
-    return mount("shm", ROOT_DIRECTORY "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,nr_inodes=16k");
+    return mount("shm", ROOT_DIRECTORY "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=100%,nr_inodes=16k");
 }
 
 static int write_text(const char *path, const char *text) {
@@ -120,9 +120,10 @@ static int bring_loopback_up(void) {
     return result;
 }
 
+/* Memory file systems may grow to the size of the machine: the program's memory limit ends it before that. */
 int system_mount_root(void) {
     if (mkdir(ROOT_DIRECTORY, 0755) < 0 && errno != EEXIST) return -1;
-    if (mount_when_present(ROOT_DEVICE, ROOT_DIRECTORY, MS_RDONLY | MS_NODEV | MS_NOSUID) < 0) return -1;
+    if (mount_when_present(ROOT_DEVICE, ROOT_DIRECTORY, MS_RDONLY | MS_NODEV | MS_NOSUID, NULL) < 0) return -1;
     if (mount("tmpfs", ROOT_DIRECTORY "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k") < 0) return -1;
     if (populate_dev() < 0) return -1;
     if (mount(NULL, ROOT_DIRECTORY "/dev", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL) < 0) return -1;
@@ -134,14 +135,14 @@ int system_mount_root(void) {
         return -1;
     if (mount("sysfs", ROOT_DIRECTORY "/sys", "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
         return -1;
-    if (mount("tmpfs", ROOT_DIRECTORY "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,nr_inodes=16k") < 0) return -1;
+    if (mount("tmpfs", ROOT_DIRECTORY "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=100%,nr_inodes=16k") < 0) return -1;
     if (mount("tmpfs", ROOT_DIRECTORY "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m") < 0) return -1;
     if (sethostname("glasshouse", 10) < 0) return -1;
     return bring_loopback_up();
 }
 
 int system_mount_workspace(void) {
-    if (mount_when_present(WORKSPACE_DEVICE, WORKSPACE_DIRECTORY, MS_NOSUID | MS_NODEV | MS_NOATIME) < 0) return -1;
+    if (mount_when_present(WORKSPACE_DEVICE, WORKSPACE_DIRECTORY, MS_NOSUID | MS_NODEV | MS_NOATIME, "noinit_itable") < 0) return -1;
     if (rmdir(WORKSPACE_DIRECTORY "/lost+found") < 0 && errno != ENOENT) return -1;
     if (chown(WORKSPACE_DIRECTORY, SANDBOX_UID, SANDBOX_GID) < 0) return -1;
     return chmod(WORKSPACE_DIRECTORY, 0755);

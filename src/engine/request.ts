@@ -4,6 +4,7 @@ import {
   type OutputPlan,
   type OutputSink,
   type Program,
+  type StderrPlan,
   type StdinPlan,
 } from '../backends/backend.js';
 
@@ -15,6 +16,9 @@ export interface CapturePolicy {
   readonly endAfterBytes: number | null;
 }
 
+/** What went to a file of the caller's while the program ran, hashed afterwards; null: nothing true can be said. */
+export type InheritedHash = () => Promise<{ readonly sha256: string; readonly bytes: number } | null>;
+
 /** One validated, fully resolved request to the engine. */
 export interface ExecutionRequest {
   readonly program: Program;
@@ -22,8 +26,11 @@ export interface ExecutionRequest {
   readonly inputFiles: readonly InputFile[];
   readonly stdin: StdinPlan;
   readonly stdout: OutputPlan;
-  readonly stderr: OutputPlan;
+  readonly stderr: StderrPlan;
   readonly capture: CapturePolicy;
+  /** For inherited streams that can be read back; null for all others. */
+  readonly inheritedStdout: InheritedHash | null;
+  readonly inheritedStderr: InheritedHash | null;
   /** Gets every captured chunk as it appears; null when nobody listens. */
   readonly listener: OutputSink | null;
   /** Milliseconds from the first instruction of the program; null: no deadline. */

@@ -138,11 +138,11 @@ export class VmBackend implements ExecutionBackend {
   }
 
   async signal(handle: ExecutionHandle, signal: NodeJS.Signals): Promise<void> {
-    await this.#require(handle).signal(constants.signals[signal]);
+    await this.#executions.get(handle)?.signal(constants.signals[signal]);
   }
 
   async kill(handle: ExecutionHandle): Promise<void> {
-    await this.#require(handle).kill();
+    await this.#executions.get(handle)?.kill();
   }
 
   async cleanup(handle: ExecutionHandle): Promise<void> {
