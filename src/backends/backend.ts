@@ -33,7 +33,12 @@ export type OutputStream = 'stdout' | 'stderr';
 
 /** Takes the output of a program as it appears. */
 export interface OutputSink {
-  /** Resolves when the sink can take more; until then the backend must stop reading (backpressure). */
+  /**
+   * Resolves when the sink can take more; until then the backend must stop reading (backpressure).
+   * Rejects with `output_closed` when nobody takes this stream any more: the backend then closes its end, so that
+   * a program on this host gets SIGPIPE as it would without us, and goes on. Any other rejection ends the
+   * execution: the program is killed and wait() rejects with that error.
+   */
   write(stream: OutputStream, chunk: Uint8Array): Promise<void>;
 }
 
@@ -43,6 +48,8 @@ export interface OutputSink {
  */
 export type StdinPlan = 'inherit' | 'closed' | AsyncIterable<Uint8Array>;
 export type OutputPlan = 'inherit' | 'capture';
+/** `with_stdout`: both streams are one, as after `2>&1`; the sink gets all of it as `stdout`, in order. */
+export type StderrPlan = OutputPlan | 'with_stdout';
 
 export interface ExecutionSpec {
   /** UUIDv7, lower case. */
@@ -53,7 +60,7 @@ export interface ExecutionSpec {
   readonly inputFiles: readonly InputFile[];
   readonly stdin: StdinPlan;
   readonly stdout: OutputPlan;
-  readonly stderr: OutputPlan;
+  readonly stderr: StderrPlan;
   /** Receives what is captured. */
   readonly sink: OutputSink;
   readonly limits: Limits;

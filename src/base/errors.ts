@@ -39,6 +39,7 @@ export const ERROR_CODES = {
   // Our own life cycle.
   configuration_invalid:
     'A flag, environment variable or configuration file has a value that is not allowed.',
+  output_closed: 'Whoever read the output went away.',
   canceled: 'The caller went away or Glasshouse is shutting down.',
   owner_died: 'The Glasshouse process that ran this execution died before it ended.',
   internal: 'A defect in Glasshouse.',

@@ -1,0 +1,148 @@
+import { type ChildProcess } from 'node:child_process';
+
+import { GlasshouseError, asGlasshouseError, systemErrorCode } from '../../base/errors.js';
+import { PipeReader } from '../../base/pipe-reader.js';
+import {
+  type ExecutionHandle,
+  type ExecutionResult,
+  type ExecutionSpec,
+  type OutputStream,
+  type Termination,
+} from '../backend.js';
+import { type LaunchedProgram } from './launch.js';
+import { ProcessTree } from './process-tree.js';
+import { StdinFeed } from './stdin-feed.js';
+
+/** How long a sink may still take after kill() before the rest of the output is given up. */
+const DELIVERY_AFTER_KILL_MS = 2_000;
+
+/** One program from its first instruction until nothing is left of it. */
+export class RunningProgram implements ExecutionHandle {
+  readonly executionId: string;
+  readonly bootMs: number;
+  readonly bootStages: Readonly<Record<string, number>>;
+  /** Never rejects before somebody asks: wait() hands out this very promise. */
+  readonly result: Promise<ExecutionResult>;
+  readonly #child: ChildProcess;
+  readonly #target: number;
+  readonly #tree: ProcessTree;
+  readonly #readers: readonly PipeReader[];
+  readonly #stdin: StdinFeed | null;
+  readonly #startedAt = performance.now();
+  readonly #killed = new AbortController();
+  #killing: Promise<boolean> | null = null;
+  /** The first failure of what the program is connected to. */
+  #failure: GlasshouseError | null = null;
+
+  constructor(program: LaunchedProgram, spec: ExecutionSpec, bootStages: Readonly<Record<string, number>>) {
+    this.executionId = spec.executionId;
+    this.bootStages = bootStages;
+    this.bootMs = Object.values(bootStages).reduce((sum, stage) => sum + stage, 0);
+    this.#child = program.child;
+    this.#target = program.ownSession ? -program.pid : program.pid;
+    this.#tree = ProcessTree.ofProgram(spec.executionId, program.pid, program.ownSession);
+    const read = (descriptor: number | null, stream: OutputStream): PipeReader[] =>
+      descriptor === null ? [] : [this.#read(descriptor, stream, spec)];
+    this.#readers = [...read(program.stdout, 'stdout'), ...read(program.stderr, 'stderr')];
+    this.#stdin = this.#feed(program.stdin, spec);
+    this.result = this.#run(endOf(program.child)).catch((error: unknown) => {
+      throw asGlasshouseError(error);
+    });
+    this.result.catch(() => undefined);
+  }
+
+  /** Signals the program and, in a session of its own, its process group. */
+  signal(signal: NodeJS.Signals): void {
+    // Node.js reaps the child and records its end in one step: before that the pid cannot be anyone else's.
+    if (this.#hasEnded()) return;
+    try {
+      process.kill(this.#target, signal);
+    } catch (error) {
+      if (systemErrorCode(error) !== 'ESRCH') throw error;
+    }
+  }
+
+  async kill(): Promise<void> {
+    this.#killed.abort();
+    await (this.#killing ??= this.#tree.kill());
+  }
+
+  /** Ends everything now; output that the sink has not taken is given up. */
+  async release(): Promise<void> {
+    const killed = this.kill();
+    this.#closeReaders();
+    await killed;
+    await this.result.catch(() => undefined);
+  }
+
+  async #run(end: Promise<Termination>): Promise<ExecutionResult> {
+    const termination = await end;
+    const runMs = performance.now() - this.#startedAt;
+    // The execution is over: what the program left behind must not outlive it, nor hold its output open.
+    await this.#tree.kill();
+    await this.#stdin?.close();
+    for (const reader of this.#readers) reader.drain();
+    await this.#outputDelivered();
+    if (this.#failure !== null) throw this.#failure;
+    // Node.js does not give out the rusage of a child (wait4(2)), and the /proc files of a dead process are gone.
+    return { termination, runMs, resources: null, outputFiles: [], outputFilesComplete: true };
+  }
+
+  /** As long as the sink takes, but bounded from kill() on, whether that came before the end or comes now. */
+  async #outputDelivered(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const startTimer = (): void => {
+      timer = setTimeout(() => {
+        this.#closeReaders();
+      }, DELIVERY_AFTER_KILL_MS);
+    };
+    if (this.#killed.signal.aborted) startTimer();
+    else this.#killed.signal.addEventListener('abort', startTimer, { once: true });
+    await Promise.allSettled(this.#readers.map((reader) => reader.finished));
+    this.#killed.signal.removeEventListener('abort', startTimer);
+    clearTimeout(timer);
+  }
+
+  #closeReaders(): void {
+    for (const reader of this.#readers) reader.close();
+  }
+
+  #read(descriptor: number, stream: OutputStream, spec: ExecutionSpec): PipeReader {
+    const reader = new PipeReader(descriptor, (chunk) => spec.sink.write(stream, chunk));
+    reader.finished.catch((error: unknown) => {
+      // The reader has closed the pipe, so the program's next write raises SIGPIPE: all that is needed.
+      if (error instanceof GlasshouseError && error.code === 'output_closed') return;
+      this.#fail(error);
+    });
+    return reader;
+  }
+
+  #feed(descriptor: number | null, spec: ExecutionSpec): StdinFeed | null {
+    if (descriptor === null || typeof spec.stdin === 'string') return null;
+    const feed = new StdinFeed(descriptor, spec.stdin);
+    feed.finished.catch((error: unknown) => {
+      this.#fail(error);
+    });
+    return feed;
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= asGlasshouseError(error);
+    // Should the killing itself fail, then it fails again, and is reported, when the program has ended.
+    if (!this.#hasEnded()) this.kill().catch(() => undefined);
+  }
+
+  #hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+}
+
+/** A program killed by a real-time signal shows as exit code 0: Node.js reports neither its number nor its name. */
+function endOf(child: ChildProcess): Promise<Termination> {
+  return new Promise((resolve) => {
+    child.once('exit', (exitCode, signal) => {
+      if (signal !== null) resolve({ kind: 'signaled', signal });
+      else resolve({ kind: 'exited', exitCode: exitCode ?? 0 });
+    });
+  });
+}
