@@ -125,6 +125,8 @@ export interface BackendDescription {
   readonly isolation: Isolation;
   /** For example `QEMU 7.2.22`; null when there is no virtual machine. */
   readonly vmmVersion: string | null;
+  /** False when `limits` is ignored, apart from `outputBytes`, which the engine enforces. */
+  readonly enforcesLimits: boolean;
   /** sha256 by part (kernel, initramfs, root); null when there is no image. */
   readonly imageDigests: Readonly<Record<string, string>> | null;
   /** What an honest reader should know, for example that privileges could not be dropped. */

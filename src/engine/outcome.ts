@@ -1,5 +1,5 @@
 import { type Termination } from '../backends/backend.js';
-import { GlasshouseError } from '../base/errors.js';
+import { type GlasshouseError } from '../base/errors.js';
 import { type ExecutionStatus } from '../receipts/receipt.js';
 
 /** Why we ended an execution that would have gone on. */

@@ -27,6 +27,7 @@ export class ProcessBackend implements ExecutionBackend {
       name: this.name,
       isolation: 'none',
       vmmVersion: null,
+      enforcesLimits: false,
       imageDigests: null,
       notes: ['limits on memory, processors, processes and disk are not enforced'],
     };

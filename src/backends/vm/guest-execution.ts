@@ -234,7 +234,8 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     const next = await this.#messages.next();
     if (next.done === true) throw new GlasshouseError('guest_lost', 'The guest ended while it booted.');
     if (next.value.type === 'start_failed') throw startFailure(next.value, this.#spec);
-    if (next.value.type !== type) throw new GlasshouseError('internal', `GuestOrder let ${next.value.type} through.`);
+    if (next.value.type !== type)
+      throw new GlasshouseError('internal', `GuestOrder let ${next.value.type} through.`);
     return next.value as Extract<GuestMessage, { type: T }>;
   }
 

@@ -70,6 +70,7 @@ export class VmBackend implements ExecutionBackend {
       name: this.name,
       isolation: `vm-${choice.accelerator}`,
       vmmVersion: facts.version,
+      enforcesLimits: true,
       imageDigests: image.digests,
       notes: [...facts.notes, ...choice.notes],
     };

@@ -1,0 +1,158 @@
+import { type BackendDescription, type ExecutionBackend, type OutputFile } from '../backends/backend.js';
+import { CODE_FILE } from '../backends/vm/guest-session.js';
+import { thisProcess } from '../base/process-identity.js';
+import { uuidv7 } from '../base/uuid.js';
+import { sha256 } from '../receipts/crypto.js';
+import { buildStatement, signStatement } from '../receipts/statement.js';
+import { type Signer } from '../receipts/signer.js';
+import { type ReceiptStore } from '../receipts/store.js';
+import { Admission, type AdmissionLimits } from './admission.js';
+import { type CapturedStream, type CompletedExecution, type CompletedFile } from './completed.js';
+import { runOnce } from './execution.js';
+import { buildPredicate, executionRecord, type RecordParts, requestRecord } from './record.js';
+import { type ExecutionRequest, type InheritedHash } from './request.js';
+
+export interface EngineOptions {
+  readonly backend: ExecutionBackend;
+  readonly store: ReceiptStore;
+  readonly signer: Signer;
+  readonly admission: AdmissionLimits;
+  /** Bytes of output files, all together, that an answer carries inline. */
+  readonly inlineFileBytes: number;
+}
+
+/** Runs executions on one backend and leaves a stored, signed receipt for every one that was admitted. */
+export class Engine {
+  readonly #options: EngineOptions;
+  readonly #admission: Admission;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    this.#admission = new Admission(options.admission);
+  }
+
+  /** Checks the backend; run() does it too, later and slower. */
+  async prepare(signal: AbortSignal): Promise<void> {
+    await this.#options.backend.prepare(signal);
+  }
+
+  get running(): number {
+    return this.#admission.running;
+  }
+
+  get queued(): number {
+    return this.#admission.queued;
+  }
+
+  describeBackend(): BackendDescription {
+    return this.#options.backend.describe();
+  }
+
+  /**
+   * Runs one program to its end. Whatever the program does is an outcome and not an error. Rejects with
+   * `overloaded` or `canceled` before anything was started, or when the backend cannot be prepared or the
+   * receipt cannot be stored.
+   */
+  async run(request: ExecutionRequest, signal: AbortSignal): Promise<CompletedExecution> {
+    const { backend, store } = this.#options;
+    const arrivedAt = performance.now();
+    using _place = await this.#admission.enter(signal);
+    await backend.prepare(signal);
+    const description = backend.describe();
+    const executionId = uuidv7();
+    const startedAt = new Date();
+    const queueMs = performance.now() - arrivedAt;
+    store.begin({
+      executionId,
+      startedAt: startedAt.toISOString(),
+      owner: thisProcess(),
+      request: JSON.stringify(requestRecord(request, description, null)),
+      execution: JSON.stringify(executionRecord(description)),
+    });
+    await using ended = await runOnce(backend, request, executionId, signal);
+    const finishedAt = new Date();
+    const receiptBegunAt = performance.now();
+    const parts: RecordParts = {
+      executionId,
+      startedAt,
+      finishedAt,
+      queueMs,
+      request,
+      backend: description,
+      ended,
+      outputFiles: newFiles(request, ended.result?.outputFiles ?? []),
+      inherited: {
+        stdout: await hashInherited(request.inheritedStdout),
+        stderr: await hashInherited(request.inheritedStderr),
+      },
+    };
+    const receiptId = await this.#storeReceipt(parts);
+    const now = performance.now();
+    return {
+      executionId,
+      receiptId,
+      ...parts.ended.outcome,
+      stdout: captured(parts, 'stdout'),
+      stderr: captured(parts, 'stderr'),
+      files: inlineFiles(parts.outputFiles, this.#options.inlineFileBytes),
+      filesComplete: ended.result?.outputFilesComplete ?? false,
+      durationMs: now - arrivedAt,
+      timings: {
+        queueMs,
+        bootMs: ended.bootMs,
+        runMs: ended.result?.runMs ?? 0,
+        receiptMs: now - receiptBegunAt,
+        bootStages: ended.bootStages,
+      },
+    };
+  }
+
+  async #storeReceipt(parts: RecordParts): Promise<string> {
+    const { store, signer } = this.#options;
+    const statement = buildStatement(buildPredicate(parts));
+    const receipt = await signStatement(statement, signer);
+    store.finish(receipt, statement, {
+      stdout: captured(parts, 'stdout')?.kept ?? null,
+      stderr: captured(parts, 'stderr')?.kept ?? null,
+      files: parts.outputFiles
+        .filter((file) => file.sha256 !== null)
+        .map((file) => ({ path: file.path, chunks: file.read() })),
+    });
+    return receipt.receiptId;
+  }
+}
+
+async function hashInherited(hash: InheritedHash | null): ReturnType<InheritedHash> {
+  return hash === null ? null : hash();
+}
+
+function captured({ request, ended }: RecordParts, stream: 'stdout' | 'stderr'): CapturedStream | null {
+  return request[stream] === 'capture' ? ended.capture.report(stream) : null;
+}
+
+/** What the program left or changed: an input file that came back as it went in is no output. */
+function newFiles(request: ExecutionRequest, files: readonly OutputFile[]): readonly OutputFile[] {
+  const given = new Map(request.inputFiles.map((file) => [file.path, sha256(file.content)]));
+  if (request.program.kind === 'python') given.set(CODE_FILE, sha256(Buffer.from(request.program.code)));
+  return files.filter(
+    (file) => file.sha256 === null || given.get(Buffer.from(file.path).toString()) !== file.sha256,
+  );
+}
+
+/** Small files first come, first inlined, until the budget is used up. */
+function inlineFiles(files: readonly OutputFile[], budgetBytes: number): readonly CompletedFile[] {
+  let left = budgetBytes;
+  return files.map((file) => {
+    const { path, mode, sizeBytes, sha256: digest, omitted } = file;
+    const fits = digest !== null && sizeBytes <= left;
+    if (fits) left -= sizeBytes;
+    return {
+      path,
+      mode,
+      sizeBytes,
+      sha256: digest,
+      omitted,
+      inline: fits ? Buffer.concat([...file.read()]) : null,
+    };
+  });
+}
