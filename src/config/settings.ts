@@ -1,0 +1,195 @@
+import { join } from 'node:path';
+import {
+  type CamelCase,
+  type ChoiceSetting,
+  type IntegerSetting,
+  type Setting,
+  type Surroundings,
+  type ValueOf,
+} from './setting.js';
+
+const MIB = 1024 * 1024;
+const LARGEST_PORT = 65_535;
+const ONE_DAY_MS = 24 * 60 * 60 * 1000;
+
+function integer(
+  defaultValue: IntegerSetting['default'],
+  range: { minimum: number; maximum: number },
+  description: string,
+  defaultText?: string,
+): IntegerSetting {
+  const setting = { kind: 'integer', ...range, default: defaultValue, description } as const;
+  return defaultText === undefined ? setting : { ...setting, defaultText };
+}
+
+function choice<const Choice extends string>(
+  choices: readonly Choice[],
+  defaultValue: NoInfer<Choice>,
+  description: string,
+): ChoiceSetting<Choice> {
+  return { kind: 'choice', choices, default: defaultValue, description };
+}
+
+function defaultDataDirectory(surroundings: Surroundings): string {
+  if (surroundings.isRoot) return '/var/lib/glasshouse';
+  const xdg = surroundings.environment['XDG_DATA_HOME'];
+  // The XDG base directory specification says that relative values are to be ignored.
+  const base = xdg?.startsWith('/') === true ? xdg : join(surroundings.homeDirectory, '.local/share');
+  return join(base, 'glasshouse');
+}
+
+/**
+ * Every setting: the one table that flags, environment variables, the file, the types and
+ * docs/configuration.md follow.
+ */
+export const SETTINGS = {
+  data_dir: {
+    kind: 'path',
+    default: defaultDataDirectory,
+    defaultText:
+      '`/var/lib/glasshouse` for root, else `$XDG_DATA_HOME/glasshouse` or `~/.local/share/glasshouse`',
+    description: 'Directory of the receipts, the keys and everything else that is kept.',
+  },
+  image_dir: {
+    kind: 'path',
+    default: (surroundings: Surroundings) => join(surroundings.packageRoot, 'build/image'),
+    defaultText: '`build/image` in the package',
+    description: 'Directory of the guest image.',
+  },
+  host: {
+    kind: 'text',
+    default: '127.0.0.1',
+    description: 'Address that the server listens on.',
+  },
+  port: integer(8080, { minimum: 0, maximum: LARGEST_PORT }, 'TCP port of the server; 0 takes a free one.'),
+  allowed_hosts: {
+    kind: 'list',
+    default: [],
+    defaultText: 'none',
+    description:
+      'Further names that a request may have in its Host header. When any is given, or the server listens on a loopback address, all other names are refused.',
+  },
+  backend: choice(
+    ['auto', 'qemu', 'process'],
+    'auto',
+    'Where executions run. `auto`: `qemu` for the server, `process` for commands on the CLI.',
+  ),
+  qemu_bin: {
+    kind: 'text',
+    default: 'qemu-system-x86_64',
+    description: 'The QEMU program: a name that is looked up in PATH, or an absolute path.',
+  },
+  accelerator: choice(
+    ['auto', 'kvm', 'tcg'],
+    'auto',
+    'How virtual machines run. `auto`: KVM where a guest really boots on it, else emulation.',
+  ),
+  max_concurrent: integer(
+    (surroundings) => surroundings.cpuCount,
+    { minimum: 1, maximum: 1024 },
+    'Executions that run at the same time.',
+    'number of CPUs',
+  ),
+  max_queue: integer(
+    64,
+    { minimum: 0, maximum: 100_000 },
+    'Executions that may wait for their turn; further ones are refused with `overloaded`.',
+  ),
+  max_connections: integer(
+    512,
+    { minimum: 1, maximum: 65_535 },
+    'TCP connections that the server keeps open at the same time; further ones are closed at once.',
+  ),
+  body_limit_bytes: integer(
+    32 * MIB,
+    { minimum: 1024, maximum: 256 * MIB },
+    'Largest body of a request, in bytes.',
+  ),
+  inline_file_bytes: integer(
+    1 * MIB,
+    { minimum: 0, maximum: 64 * MIB },
+    'Bytes of output files, all together, that an answer carries itself; the rest is fetched by path.',
+  ),
+  default_timeout_ms: integer(
+    10_000,
+    { minimum: 1, maximum: ONE_DAY_MS },
+    'Deadline of an execution that asks for none, in milliseconds.',
+  ),
+  max_timeout_ms: integer(
+    300_000,
+    { minimum: 1, maximum: ONE_DAY_MS },
+    'Longest deadline that a request may ask for, in milliseconds.',
+  ),
+  default_memory_mb: integer(
+    128,
+    { minimum: 16, maximum: 1_048_576 },
+    'Memory of an execution that asks for none, in MiB.',
+  ),
+  max_memory_mb: integer(
+    2048,
+    { minimum: 16, maximum: 1_048_576 },
+    'Most memory that a request may ask for, in MiB.',
+  ),
+  default_cpus: integer(1, { minimum: 1, maximum: 256 }, 'CPUs of an execution that asks for none.'),
+  max_cpus: integer(4, { minimum: 1, maximum: 256 }, 'Most CPUs that a request may ask for.'),
+  default_disk_mb: integer(
+    64,
+    { minimum: 1, maximum: 1_048_576 },
+    'Size of the workspace of an execution that asks for none, in MiB.',
+  ),
+  max_disk_mb: integer(
+    1024,
+    { minimum: 1, maximum: 1_048_576 },
+    'Largest workspace that a request may ask for, in MiB.',
+  ),
+  default_pids: integer(
+    64,
+    { minimum: 1, maximum: 4_194_304 },
+    'Processes and threads of an execution that asks for no number.',
+  ),
+  max_pids: integer(
+    1024,
+    { minimum: 1, maximum: 4_194_304 },
+    'Most processes and threads that a request may ask for.',
+  ),
+  default_output_bytes: integer(
+    1 * MIB,
+    { minimum: 1, maximum: 1024 * MIB },
+    'Bytes of stdout and of stderr, each, of an execution that asks for no number.',
+  ),
+  max_output_bytes: integer(
+    16 * MIB,
+    { minimum: 1, maximum: 1024 * MIB },
+    'Most bytes of stdout and of stderr, each, that a request may ask for.',
+  ),
+  boot_timeout_ms: integer(
+    60_000,
+    { minimum: 1, maximum: ONE_DAY_MS },
+    'Time that a guest has to report that it has booted, in milliseconds.',
+  ),
+  shutdown_grace_ms: integer(
+    10_000,
+    { minimum: 0, maximum: ONE_DAY_MS },
+    'Time that running executions have to end when the server stops, in milliseconds; then they are canceled.',
+  ),
+  log_level: choice(
+    ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    'info',
+    'Least severe messages that are logged.',
+  ),
+} as const satisfies Record<string, Setting>;
+
+type Settings = typeof SETTINGS;
+
+export type SettingName = keyof Settings;
+
+/** All settings, resolved; deeply frozen. */
+export type Configuration = {
+  readonly [Name in SettingName as CamelCase<Name>]: ValueOf<Settings[Name]>;
+};
+
+export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
+
+export function isSettingName(name: string): name is SettingName {
+  return Object.hasOwn(SETTINGS, name);
+}

@@ -1,0 +1,76 @@
+import { type FastifyRequest } from 'fastify';
+import { type CompletedExecution } from '../engine/completed.js';
+import { type App } from './app.js';
+import { type ServerDependencies } from './dependencies.js';
+import { problemResponses } from './problem-schema.js';
+import { overloaded, sendProblem, shuttingDown } from './problem.js';
+import { problemOfExecution, runAnswer } from './run-answer.js';
+import { resolveRunRequest } from './run-request.js';
+import { RunAnswer, RunBody } from './run-schema.js';
+import { type ServerState } from './server-state.js';
+
+const RUN_SCHEMA = {
+  operationId: 'run',
+  summary: 'Run a program',
+  description:
+    'Runs a program in a fresh, isolated environment. However the program ends, the answer is 200 and has a receipt. When the client goes away, the execution is canceled.',
+  body: RunBody,
+  response: {
+    200: RunAnswer,
+    ...problemResponses({
+      400: 'The body is not JSON, or does not match the schema.',
+      403: 'The request comes from a page of another site.',
+      413: 'The body is too large.',
+      415: 'The body is not application/json.',
+      421: 'The server does not answer to the name in the Host header.',
+      422: 'A value cannot be accepted: a path leaves the workspace, a limit is above the maximum, ...',
+      429: 'The server is overloaded; see Retry-After.',
+      500: 'The execution failed through no fault of the program. It may have a receipt.',
+      503: 'The backend cannot run, or the server is shutting down.',
+      507: 'The disk of the host is full.',
+    }),
+  },
+};
+
+/** POST /run. */
+export function addRunRoute(app: App, dependencies: ServerDependencies, state: ServerState): void {
+  const { engine, config } = dependencies;
+  app.post(
+    '/run',
+    {
+      schema: RUN_SCHEMA,
+      onRequest: async (request, reply) => {
+        if (!state.bodies.reserve(request.raw, expectedBytes(request, config.bodyLimitBytes)))
+          return sendProblem(reply, overloaded());
+        reply.raw.once('close', () => {
+          state.bodies.release(request.raw);
+        });
+        return;
+      },
+    },
+    async (request, reply) => {
+      const executionRequest = resolveRunRequest(request.body, config);
+      if (state.closing) return sendProblem(reply, shuttingDown());
+      const execution = await state.running.track(reply.raw, (signal) =>
+        engine.run(executionRequest, signal),
+      );
+      logExecution(request, execution);
+      const failure = problemOfExecution(execution);
+      return failure === null ? reply.send(runAnswer(execution)) : sendProblem(reply, failure);
+    },
+  );
+}
+
+/** Bytes that the body can take at most, as far as the header tells; a wrong header is refused later. */
+function expectedBytes(request: FastifyRequest, limit: number): number {
+  const stated = Number(request.headers['content-length'] ?? limit);
+  return Number.isNaN(stated) ? limit : Math.min(stated, limit);
+}
+
+/** One line for each run. It never has code, input or output in it. */
+function logExecution(request: FastifyRequest, execution: CompletedExecution): void {
+  const { executionId, receiptId, status, durationMs, timings, error } = execution;
+  const line = { executionId, receiptId, status, durationMs, timings, errorCode: error?.code ?? null };
+  if (status === 'infra_error') request.log.error(line, 'execution failed');
+  else request.log.info(line, 'execution ended');
+}

@@ -1,0 +1,24 @@
+import { HttpServer } from './http-server.js';
+import { createApp } from './create-app.js';
+import { type ServerDependencies } from './dependencies.js';
+import { addDocumentationRoutes, collectDocumentation } from './documentation-routes.js';
+import { addHealthRoute } from './health-route.js';
+import { addReceiptRoutes } from './receipt-routes.js';
+import { addRequestHooks } from './request-hooks.js';
+import { addRunRoute } from './run-route.js';
+import { ServerState } from './server-state.js';
+
+/** Builds the server with all its routes; nothing listens until listen() is called. */
+export async function createServer(dependencies: ServerDependencies): Promise<HttpServer> {
+  const { config, version } = dependencies;
+  const state = new ServerState(config.bodyLimitBytes);
+  const app = createApp(dependencies);
+  addRequestHooks(app, dependencies, state);
+  await collectDocumentation(app, version);
+  addRunRoute(app, dependencies, state);
+  addReceiptRoutes(app, dependencies);
+  addHealthRoute(app, dependencies, state);
+  addDocumentationRoutes(app, version);
+  await app.ready();
+  return new HttpServer(app, state, { host: config.host, port: config.port });
+}
