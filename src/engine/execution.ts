@@ -54,6 +54,10 @@ export async function runOnce(
   try {
     interruption.interruptAfter(request.timeoutMs);
     const ending = new Ending(backend, handle, interruption);
+    request.onStarted?.({
+      signal: (name) => backend.signal(handle, name),
+      kill: () => backend.kill(handle),
+    });
     const result = await backend.wait(handle);
     await ending.done();
     return {

@@ -182,7 +182,7 @@ function artifactsRecord(parts: RecordParts): Artifacts {
     stderr_sha256: stderr.sha256,
     stderr_bytes: stderr.bytes,
     stderr_complete: stderr.complete,
-    streams_combined: parts.request.stderr === 'with_stdout',
+    streams_combined: parts.request.streamsCombined,
     files: parts.outputFiles.map((file) => ({
       path: textFromBytes(file.path),
       size_bytes: file.sizeBytes,

@@ -19,6 +19,12 @@ export interface CapturePolicy {
 /** What went to a file of the caller's while the program ran, hashed afterwards; null: nothing true can be said. */
 export type InheritedHash = () => Promise<{ readonly sha256: string; readonly bytes: number } | null>;
 
+/** Reaches into a running execution. Both do nothing once it has ended. */
+export interface ExecutionControl {
+  signal(name: NodeJS.Signals): Promise<void>;
+  kill(): Promise<void>;
+}
+
 /** One validated, fully resolved request to the engine. */
 export interface ExecutionRequest {
   readonly program: Program;
@@ -31,6 +37,10 @@ export interface ExecutionRequest {
   /** For inherited streams that can be read back; null for all others. */
   readonly inheritedStdout: InheritedHash | null;
   readonly inheritedStderr: InheritedHash | null;
+  /** True when stdout and stderr are one pipe or one file. */
+  readonly streamsCombined: boolean;
+  /** Called once, when the program runs; null when nobody wants to reach it. */
+  readonly onStarted: ((control: ExecutionControl) => void) | null;
   /** Gets every captured chunk as it appears; null when nobody listens. */
   readonly listener: OutputSink | null;
   /** Milliseconds from the first instruction of the program; null: no deadline. */

@@ -17,6 +17,7 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   command_not_executable: 422,
   not_found: 404,
   overloaded: 429,
+  output_closed: 500,
   backend_unavailable: 503,
   tool_missing: 503,
   tool_failed: 500,

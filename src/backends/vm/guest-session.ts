@@ -16,6 +16,14 @@ const NOT_EXECUTABLE: readonly number[] = [/* ENOEXEC */ 8, /* EACCES */ 13, /* 
 /** Where the code of a Python program lies in the workspace. */
 export const CODE_FILE = 'code.py';
 
+/** What every program in a guest finds in its environment, unless the request says otherwise. */
+const GUEST_ENVIRONMENT: Readonly<Record<string, string>> = {
+  PATH: '/usr/local/bin:/usr/bin:/bin',
+  HOME: '/workspace',
+  LANG: 'C.UTF-8',
+  USER: 'sandbox',
+};
+
 /** argv as the guest executes it. */
 export function guestArguments(program: Program): readonly string[] {
   return program.kind === 'python' ? ['python3', `/workspace/${CODE_FILE}`, ...program.args] : program.argv;
@@ -46,7 +54,7 @@ export async function sendSpec(
     outputFileBytes: spec.limits.diskMb * MIB,
   });
   for (const value of guestArguments(spec.program)) await connection.send({ type: 'argument', value });
-  for (const [name, value] of Object.entries(spec.environment)) {
+  for (const [name, value] of Object.entries({ ...GUEST_ENVIRONMENT, ...spec.environment })) {
     await connection.send({ type: 'environment', name, value });
   }
   for (const file of guestFiles(spec)) await sendFile(connection, file);

@@ -1,0 +1,274 @@
+import { Command, CommanderError, Option } from 'commander';
+
+import { GlasshouseError } from '../base/errors.js';
+import { VERSION } from '../base/version.js';
+import { flagName } from '../config/setting.js';
+import { isSettingName, type SettingName, SETTING_NAMES, SETTINGS } from '../config/settings.js';
+import { Console } from './console.js';
+import { parseDurationMs } from './duration.js';
+import { EXIT_CODES } from './exit-codes.js';
+import { type Compose, type Services } from './services.js';
+
+/** Settings that the commands other than `serve` take as flags. */
+const COMMON: readonly SettingName[] = ['data_dir', 'image_dir', 'qemu_bin', 'accelerator'];
+const RUN_SETTINGS: readonly SettingName[] = [
+  ...COMMON,
+  'backend',
+  'default_memory_mb',
+  'default_cpus',
+  'default_disk_mb',
+  'default_pids',
+];
+
+type Flags = Readonly<Record<string, unknown>>;
+type Action = (
+  services: Services,
+  console: Console,
+  flags: Flags,
+  args: readonly string[],
+) => Promise<number>;
+
+/** Runs one command line (without the program's name) and resolves to the exit code. Never rejects. */
+export async function runCommandLine(args: readonly string[], compose: Compose): Promise<number> {
+  const console = new Console();
+  const state = { exitCode: 0 };
+  try {
+    await buildProgram(compose, console, state).parseAsync(args, { from: 'user' });
+    return state.exitCode;
+  } catch (error) {
+    return report(console, error);
+  }
+}
+
+function report(console: Console, error: unknown): number {
+  // Commander has already printed what was wrong, or the help that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_CODES.usage;
+  if (error instanceof GlasshouseError) {
+    console.note(`${error.message} [${error.code}]`);
+    return error.code === 'configuration_invalid' || error.code === 'invalid_request'
+      ? EXIT_CODES.usage
+      : EXIT_CODES.failure;
+  }
+  console.note(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  return EXIT_CODES.failure;
+}
+
+function buildProgram(compose: Compose, console: Console, state: { exitCode: number }): Command {
+  const program = new Command('glasshouse')
+    .description('Runs code that nobody vouches for and returns a signed receipt of what happened.')
+    .version(VERSION)
+    .exitOverride()
+    .enablePositionalOptions()
+    .showHelpAfterError('(glasshouse --help says more)');
+
+  const define = (
+    parent: Command,
+    usage: string,
+    settings: readonly SettingName[],
+    action: Action,
+  ): Command => {
+    const command = parent.command(usage).exitOverride();
+    for (const name of settings) command.addOption(settingOption(name));
+    command.addOption(new Option('--config <file>', 'configuration file (JSON)'));
+    command.action(async () => {
+      const flags = command.opts<Flags>();
+      await using services = compose(settingFlags(flags), textOrNull(flags['config']));
+      state.exitCode = await action(services, console, flags, command.args);
+    });
+    return command;
+  };
+
+  define(program, 'serve', SETTING_NAMES, async (services) =>
+    (await import('./serve.js')).serve(services, console),
+  ).description('serve POST /run over HTTP');
+  defineRun(define, program);
+  defineVerify(define, program);
+  defineReceipts(define, program);
+  defineRest(define, program);
+  return program;
+}
+
+type Define = (parent: Command, usage: string, settings: readonly SettingName[], action: Action) => Command;
+
+function defineRun(define: Define, program: Command): void {
+  define(program, 'run', RUN_SETTINGS, async (services, console, flags, args) => {
+    const [command, ...rest] = args;
+    if (command === undefined) throw usage('run needs a command: glasshouse run -- cmd args...');
+    const { run } = await import('./run.js');
+    return run(services, console, {
+      argv: [command, ...rest],
+      backend: services.config.backend === 'auto' ? 'process' : services.config.backend,
+      timeoutMs: typeof flags['timeout'] === 'string' ? parseDurationMs(flags['timeout']) : null,
+      receiptFile: typeof flags['receipt'] === 'string' ? flags['receipt'] : null,
+      files: textList(flags['file']),
+      environment: environmentOf(textList(flags['env'])),
+    });
+  })
+    .description('run a command, here or in a virtual machine, and write its receipt')
+    .argument('<command...>', 'the command and its arguments, after --')
+    .option('--timeout <duration>', 'end the command after this long (500ms, 30s, 5m, 1h)')
+    .option('--receipt <file>', 'where the receipt goes', 'receipt.json')
+    .option('--no-receipt', 'write no receipt file; the store still has it')
+    .option('--file <path...>', 'file to take into a virtual machine (again for each)', collect)
+    .option('--env <name=value...>', 'variable for a command in a virtual machine (again for each)', collect)
+    .passThroughOptions();
+}
+
+function defineVerify(define: Define, program: Command): void {
+  define(program, 'verify', ['data_dir'], async (services, console, flags, args) => {
+    const [first, ...others] = args;
+    if (first === undefined) throw usage('verify needs a file');
+    const { verify } = await import('./verify.js');
+    const options = {
+      files: [first, ...others] as const,
+      keyFiles: textList(flags['key']),
+      subjects: subjectsOf(flags),
+      json: flags['json'] === true,
+    };
+    return verify(console, options, () => services.ownKeys());
+  })
+    .description('check receipts, offline')
+    .argument('<file...>', 'receipt files; - is stdin')
+    .option(
+      '--key <pem>',
+      'public key to trust (again for each); otherwise those of the data directory',
+      collect,
+    )
+    .option('--stdout <file>', 'hold this file against the stdout that the receipt names')
+    .option('--stderr <file>', 'the same for stderr')
+    .option('--file <name=path>', 'the same for an output file of that name (again for each)', collect)
+    .option('--json', 'for programs');
+}
+
+function defineReceipts(define: Define, program: Command): void {
+  const receipts = program.command('receipts').description('look at stored receipts').exitOverride();
+  define(receipts, 'list', ['data_dir'], async (services, console, flags) =>
+    (await import('./receipts.js')).listReceipts(services, console, {
+      limit: boundedNumber(flags['limit'], 1, 1000),
+      json: flags['json'] === true,
+    }),
+  )
+    .description('the newest receipts')
+    .option('--limit <n>', 'how many, 1 to 1000', '20')
+    .option('--json', 'for programs');
+  define(receipts, 'show', ['data_dir'], async (services, console, flags, args) =>
+    (await import('./receipts.js')).showReceipt(services, console, {
+      id: args[0] ?? 'latest',
+      json: flags['json'] === true,
+    }),
+  )
+    .description('one receipt, to read')
+    .argument('[id]', 'id, the beginning of one, or latest', 'latest')
+    .option('--json', 'the whole statement');
+  define(receipts, 'export', ['data_dir'], async (services, _console, flags, args) =>
+    (await import('./receipts.js')).exportReceipt(services, {
+      id: args[0] ?? 'latest',
+      format: flags['format'] as 'bundle' | 'dsse' | 'statement',
+    }),
+  )
+    .description('one receipt as a file, on stdout')
+    .argument('[id]', 'id, the beginning of one, or latest', 'latest')
+    .addOption(
+      new Option('--format <format>', 'what to write')
+        .choices(['bundle', 'dsse', 'statement'])
+        .default('bundle'),
+    );
+}
+
+function defineRest(define: Define, program: Command): void {
+  const json = '--json';
+  define(program, 'doctor', COMMON, async (services, console, flags) =>
+    (await import('./doctor.js')).doctor(services, console, flags['json'] === true),
+  )
+    .description('try every backend for real and say what to do')
+    .option(json, 'for programs');
+  const image = program.command('image').description('the guest image').exitOverride();
+  define(image, 'build', ['image_dir'], async (services, console, flags) =>
+    (await import('./image.js')).buildGuestImage(services, console, flags['json'] === true),
+  )
+    .description('build it from the newest Debian packages')
+    .option(json, 'for programs');
+  define(image, 'show', ['image_dir'], async (services, console, flags) =>
+    (await import('./image.js')).showGuestImage(services, console, flags['json'] === true),
+  )
+    .description('check it and say what it consists of')
+    .option(json, 'for programs');
+  const keys = program.command('keys').description('the keys that sign receipts').exitOverride();
+  define(keys, 'show', ['data_dir'], async (services, console, flags) =>
+    (await import('./keys.js')).showKeys(services, console, {
+      pem: flags['pem'] === true,
+      json: flags['json'] === true,
+    }),
+  )
+    .description('the public keys of this installation')
+    .option('--pem', 'the current public key, to hand out')
+    .option(json, 'for programs');
+  define(keys, 'rotate', ['data_dir'], async (services, console, flags) =>
+    (await import('./keys.js')).rotateKey(services, console, flags['json'] === true),
+  )
+    .description('sign with a new key from now on')
+    .option(json, 'for programs');
+}
+
+function settingOption(name: SettingName): Option {
+  const setting = SETTINGS[name];
+  return new Option(`${flagName(name)} <value>`, setting.description);
+}
+
+/** Commander's `dataDir` back to the setting's `data_dir`. */
+function settingFlags(flags: Flags): Readonly<Record<string, string>> {
+  const entries = Object.entries(flags).map(
+    ([name, value]) => [name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), value] as const,
+  );
+  return Object.fromEntries(
+    entries.filter(
+      (entry): entry is [string, string] => isSettingName(entry[0]) && typeof entry[1] === 'string',
+    ),
+  );
+}
+
+function collect(value: string, earlier: unknown): string[] {
+  return [...textList(earlier), value];
+}
+
+function textList(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(String) : [];
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}
+
+function boundedNumber(value: unknown, minimum: number, maximum: number): number {
+  const number = Number(value);
+  if (Number.isInteger(number) && number >= minimum && number <= maximum) return number;
+  throw usage(`${String(value)} is not a whole number from ${minimum} to ${maximum}`);
+}
+
+function environmentOf(pairs: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const [name, ...value] = pair.split('=');
+      if (name === undefined || !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
+        throw usage(`--env ${pair} is not NAME=value`);
+      return [name, value.length > 0 ? value.join('=') : (process.env[name] ?? '')];
+    }),
+  );
+}
+
+function subjectsOf(flags: Flags): readonly { readonly name: string; readonly file: string }[] {
+  const streams = ['stdout', 'stderr'].flatMap((name) => {
+    const file = flags[name];
+    return typeof file === 'string' ? [{ name, file }] : [];
+  });
+  const files = textList(flags['file']).map((pair) => {
+    const [name, ...file] = pair.split('=');
+    if (name === undefined || file.length === 0) throw usage(`--file ${pair} is not name=path`);
+    return { name: `workspace/${name}`, file: file.join('=') };
+  });
+  return [...streams, ...files];
+}
+
+function usage(message: string): GlasshouseError {
+  return new GlasshouseError('configuration_invalid', message);
+}

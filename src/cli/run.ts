@@ -1,0 +1,151 @@
+import { constants } from 'node:os';
+
+import { writeFileAtomically } from '../base/atomic-file.js';
+import { asGlasshouseError } from '../base/errors.js';
+import { hasControllingTerminal } from '../base/terminal.js';
+import { type CompletedExecution } from '../engine/completed.js';
+import { type ExecutionControl, type ExecutionRequest } from '../engine/request.js';
+import { type Console } from './console.js';
+import { EXIT_CODES, SIGNAL_BASE } from './exit-codes.js';
+import { ForwardedOutput } from './forward-output.js';
+import { readInputFiles } from './input-files.js';
+import { captureStreams, planStreams, type RunStreams } from './run-streams.js';
+import { type Services } from './services.js';
+import { standardInput } from './standard-input.js';
+import { forwardSignals } from './terminal-signals.js';
+
+export interface RunOptions {
+  readonly argv: readonly [string, ...string[]];
+  readonly backend: string;
+  /** Null: no deadline. */
+  readonly timeoutMs: number | null;
+  /** Where the receipt goes; null: only into the store. */
+  readonly receiptFile: string | null;
+  readonly files: readonly string[];
+  /** What a guest finds in its environment; a command on this machine gets ours. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** Bytes of each stream that are stored beside the receipt; the hashes are of all of it. */
+const KEPT_OUTPUT_BYTES = 1024 * 1024;
+
+/** `glasshouse run`: resolves to the exit code. */
+export async function run(services: Services, console: Console, options: RunOptions): Promise<number> {
+  const program = new ProgramSignals();
+  const backend = await services.backend(options.backend);
+  await backend.prepare(program.cancellation);
+  const here = backend.describe().isolation === 'none';
+  using streams = here ? planStreams() : captureStreams();
+  await using output = new ForwardedOutput();
+  await using _signals = forwardSignals({
+    send: (signal) => program.send(signal),
+    kill: () => program.kill(),
+    terminal: here && hasControllingTerminal(),
+  });
+  await using stdin = standardInput();
+  const request: ExecutionRequest = {
+    program: { kind: 'command', argv: options.argv },
+    environment: here ? ownEnvironment() : options.environment,
+    inputFiles: await readInputFiles(options.files),
+    stdin: here ? 'inherit' : stdin,
+    ...planOf(streams),
+    capture: { keepBytes: KEPT_OUTPUT_BYTES, endAfterBytes: null },
+    listener: output,
+    onStarted: (control) => {
+      program.control = control;
+    },
+    timeoutMs: options.timeoutMs,
+    limits: limitsOf(services),
+  };
+  const engine = await services.engine(backend);
+  const completed = await engine.run(request, program.cancellation);
+  explain(console, options, completed);
+  await writeReceipt(services, console, options.receiptFile, completed.receiptId);
+  return exitCodeOf(completed);
+}
+
+/** Signals for a program that may not run yet: until it does, whatever would end it cancels the run. */
+class ProgramSignals {
+  control: ExecutionControl | null = null;
+  readonly #cancel = new AbortController();
+
+  get cancellation(): AbortSignal {
+    return this.#cancel.signal;
+  }
+
+  async send(signal: NodeJS.Signals): Promise<void> {
+    if (this.control !== null) await this.control.signal(signal);
+    else if (signal !== 'SIGWINCH' && signal !== 'SIGCONT') this.#cancel.abort();
+  }
+
+  async kill(): Promise<void> {
+    if (this.control !== null) await this.control.kill();
+    else this.#cancel.abort();
+  }
+}
+
+function planOf(
+  streams: RunStreams,
+): Pick<ExecutionRequest, 'stdout' | 'stderr' | 'inheritedStdout' | 'inheritedStderr' | 'streamsCombined'> {
+  const { stdout, stderr, inheritedStdout, inheritedStderr, streamsCombined } = streams;
+  return { stdout, stderr, inheritedStdout, inheritedStderr, streamsCombined };
+}
+
+function ownEnvironment(): Readonly<Record<string, string>> {
+  const entries = Object.entries(process.env);
+  return Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[1] !== undefined));
+}
+
+function limitsOf({ config }: Services): ExecutionRequest['limits'] {
+  return {
+    memoryMb: config.defaultMemoryMb,
+    cpus: config.defaultCpus,
+    diskMb: config.defaultDiskMb,
+    pids: config.defaultPids,
+    outputBytes: config.maxOutputBytes,
+  };
+}
+
+/** The command's own exit code is answered even when its receipt cannot be written; the store has it. */
+async function writeReceipt(
+  services: Services,
+  console: Console,
+  file: string | null,
+  receiptId: string,
+): Promise<void> {
+  if (file === null) return;
+  try {
+    await writeFileAtomically(file, await services.bundle(receiptId));
+  } catch (error) {
+    const { message } = asGlasshouseError(error);
+    console.note(`the receipt ${receiptId} is stored but could not be written to ${file}: ${message}`);
+  }
+}
+
+function explain(console: Console, options: RunOptions, completed: CompletedExecution): void {
+  switch (completed.status) {
+    case 'timeout':
+      console.note(`the command was ended after ${options.timeoutMs ?? 0} ms`);
+      return;
+    case 'oom':
+      console.note('the command used up its memory and was ended');
+      return;
+    case 'ok':
+      return;
+    case 'error':
+    case 'output_limit':
+    case 'canceled':
+    case 'infra_error':
+      if (completed.error !== null) console.note(completed.error.message);
+  }
+}
+
+/** As a shell would: the command's own code, 128 and the signal's number, and ours where nothing else is known. */
+export function exitCodeOf(completed: CompletedExecution): number {
+  if (completed.status === 'infra_error') return EXIT_CODES.failure;
+  if (completed.status === 'timeout') return EXIT_CODES.timeout;
+  if (completed.exitCode !== null) return completed.exitCode;
+  const signal = constants.signals[completed.signal as NodeJS.Signals] as number | undefined;
+  if (signal !== undefined) return SIGNAL_BASE + signal;
+  return completed.status === 'canceled' ? SIGNAL_BASE + constants.signals.SIGINT : EXIT_CODES.failure;
+}

@@ -1,0 +1,89 @@
+import pino from 'pino';
+
+import { GlasshouseError } from '../base/errors.js';
+import { VERSION } from '../base/version.js';
+import { createServer } from '../server/server.js';
+import { type Console } from './console.js';
+import { type Services } from './services.js';
+
+/** What `auto` means for the server: code that nobody vouches for runs in a virtual machine. */
+const SERVER_BACKEND = 'qemu';
+
+/** `glasshouse serve`: resolves to the exit code once the server has been told to stop and has stopped. */
+export async function serve(services: Services, console: Console): Promise<number> {
+  const { config } = services;
+  const stop = new StopSignals();
+  const logger = pino({ level: config.logLevel, base: null }, pino.destination(2));
+  const backend = await services.backend(config.backend === 'auto' ? SERVER_BACKEND : config.backend);
+  await backend.prepare(stop.first);
+  const description = backend.describe();
+  if (description.isolation === 'none') {
+    throw new GlasshouseError(
+      'configuration_invalid',
+      `The server runs code that nobody vouches for; the backend ${backend.name} would run it on this machine. Choose --backend ${SERVER_BACKEND}.`,
+    );
+  }
+  logger.info({ backend: description }, 'backend ready');
+  const engine = await services.engine(backend);
+  await using server = await createServer({
+    engine,
+    store: await services.store(),
+    encodeBundle: await services.bundleEncoder(),
+    backendStatus: () => ({ ready: true, detail: null, description }),
+    config,
+    logger,
+    version: VERSION,
+  });
+  const address = await server.listen();
+  console.line(
+    `Glasshouse listens on ${address} - try: curl -s ${address}/run -H 'content-type: application/json' -d '{"code": "print(2+2)"}'`,
+  );
+  await stop.requested();
+  logger.info({ graceMs: config.shutdownGraceMs }, 'stopping');
+  const closed = server.closeGracefully({ graceMs: config.shutdownGraceMs });
+  stop.second.addEventListener('abort', () => void server.closeGracefully({ graceMs: 0 }), { once: true });
+  await closed;
+  stop.release();
+  logger.info('stopped');
+  return 0;
+}
+
+/** SIGTERM and SIGINT: the first asks for a graceful end, the second for an immediate one. */
+class StopSignals {
+  readonly #first = new AbortController();
+  readonly #second = new AbortController();
+  readonly #take = (): void => {
+    (this.#first.signal.aborted ? this.#second : this.#first).abort();
+  };
+
+  constructor() {
+    process.on('SIGTERM', this.#take);
+    process.on('SIGINT', this.#take);
+  }
+
+  get first(): AbortSignal {
+    return this.#first.signal;
+  }
+
+  get second(): AbortSignal {
+    return this.#second.signal;
+  }
+
+  requested(): Promise<void> {
+    if (this.first.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.first.addEventListener(
+        'abort',
+        () => {
+          resolve();
+        },
+        { once: true },
+      );
+    });
+  }
+
+  release(): void {
+    process.removeListener('SIGTERM', this.#take);
+    process.removeListener('SIGINT', this.#take);
+  }
+}

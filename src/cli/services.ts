@@ -1,0 +1,34 @@
+import { type ServerDependencies } from '../server/dependencies.js';
+import { type Verifier } from '../receipts/verifier.js';
+import { type ExecutionBackend } from '../backends/backend.js';
+import { type Configuration } from '../config/settings.js';
+import { type Engine } from '../engine/engine.js';
+import { type KeyRing } from '../receipts/key-ring.js';
+import { type ReceiptStore } from '../receipts/store.js';
+
+/** Flags of settings as they were typed, by setting name. */
+export type SettingFlags = Readonly<Record<string, string>>;
+
+/**
+ * What main.ts composes for the commands. Every part is made when it is first asked for, so that a command pays
+ * only for what it uses.
+ */
+export interface Services extends AsyncDisposable {
+  readonly config: Configuration;
+  /** Names that `--backend` takes. */
+  readonly backendNames: readonly string[];
+  store(): Promise<ReceiptStore>;
+  keyRing(): Promise<KeyRing>;
+  backend(name: string): Promise<ExecutionBackend>;
+  /** The receipt file of a stored receipt: what `glasshouse verify` takes. Throws `not_found`. */
+  bundle(receiptId: string): Promise<Uint8Array>;
+  /** The same for receipts that are at hand. */
+  bundleEncoder(): Promise<ServerDependencies['encodeBundle']>;
+  /** Public keys of the data directory; none when it has no keys yet, and none is made. */
+  ownKeys(): Promise<readonly Verifier[]>;
+  /** An engine over that backend; executions of dead processes have been closed before. */
+  engine(backend: ExecutionBackend): Promise<Engine>;
+}
+
+/** Resolves the configuration and composes; throws `configuration_invalid`. */
+export type Compose = (flags: SettingFlags, configFile: string | null) => Services;

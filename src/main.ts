@@ -1,0 +1,154 @@
+/**
+ * The composition root: the only file that names concrete backends. Everything heavy is imported when a command
+ * first needs it.
+ */
+import { mkdir } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+
+import { type ExecutionBackend } from './backends/backend.js';
+import { GlasshouseError } from './base/errors.js';
+import { runCommandLine } from './cli/program.js';
+import { type Services, type SettingFlags } from './cli/services.js';
+import { loadConfiguration, readSurroundings } from './config/load.js';
+import { type Configuration } from './config/settings.js';
+import { type Engine } from './engine/engine.js';
+import { type KeyRing } from './receipts/key-ring.js';
+import { type ReceiptStore } from './receipts/store.js';
+import { type Verifier } from './receipts/verifier.js';
+import { type ServerDependencies } from './server/dependencies.js';
+
+const COLLECT_TIMEOUT_MS = 10_000;
+
+const BACKENDS: Readonly<Record<string, (config: Configuration) => Promise<ExecutionBackend>>> = {
+  process: async () => new (await import('./backends/process/process-backend.js')).ProcessBackend(),
+  qemu: async (config) => {
+    const { QemuMonitor } = await import('./backends/qemu/qemu-monitor.js');
+    const { VmBackend } = await import('./backends/vm/vm-backend.js');
+    const spoolDirectory = await privateDirectory(config, 'spool');
+    const accelerators = config.accelerator === 'auto' ? (['kvm', 'tcg'] as const) : [config.accelerator];
+    return new VmBackend({
+      monitor: new QemuMonitor({
+        binary: config.qemuBin,
+        accelerators: accelerators.filter((name) => name !== 'kvm' || existsSync('/dev/kvm')),
+      }),
+      imageDirectory: config.imageDir,
+      spoolDirectory,
+      acceleratorFile: path.join(await privateDirectory(config, 'cache'), 'accelerator.json'),
+      timeouts: { bootMs: config.bootTimeoutMs, collectMs: COLLECT_TIMEOUT_MS },
+    });
+  },
+};
+
+async function privateDirectory(config: Configuration, name: string): Promise<string> {
+  const directory = path.join(config.dataDir, name);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  return directory;
+}
+
+/** Composes for one command; what was opened is closed by dispose. */
+class ComposedServices implements Services {
+  readonly config: Configuration;
+  readonly backendNames = Object.keys(BACKENDS);
+  #store: Promise<ReceiptStore> | null = null;
+  #keyRing: Promise<KeyRing> | null = null;
+
+  constructor(flags: SettingFlags, configFile: string | null) {
+    this.config = loadConfiguration({ flags, configFile, surroundings: readSurroundings() });
+  }
+
+  store(): Promise<ReceiptStore> {
+    this.#store ??= this.#openStore();
+    return this.#store;
+  }
+
+  keyRing(): Promise<KeyRing> {
+    this.#keyRing ??= this.#openKeyRing();
+    return this.#keyRing;
+  }
+
+  async ownKeys(): Promise<readonly Verifier[]> {
+    if (!existsSync(this.#keyDirectory)) return [];
+    return (await this.keyRing()).verifiers();
+  }
+
+  async backend(name: string): Promise<ExecutionBackend> {
+    const make = Object.hasOwn(BACKENDS, name) ? BACKENDS[name] : undefined;
+    if (make === undefined) {
+      const known = this.backendNames.join(', ');
+      throw new GlasshouseError(
+        'configuration_invalid',
+        `There is no backend ${JSON.stringify(name)}; there are: ${known}.`,
+      );
+    }
+    return make(this.config);
+  }
+
+  async bundleEncoder(): Promise<ServerDependencies['encodeBundle']> {
+    const { encodeBundle } = await import('./receipts/bundle.js');
+    const ring = await this.keyRing();
+    return ({ receiptId, keyId, envelope }) => {
+      const pem = ring.publicKeyOf(keyId);
+      if (pem === null)
+        throw new GlasshouseError('key_invalid', `The public key ${keyId} is gone from the key directory.`);
+      return encodeBundle({ receiptId, envelopeBytes: envelope }, pem);
+    };
+  }
+
+  async bundle(receiptId: string): Promise<Uint8Array> {
+    const receipt = (await this.store()).get(receiptId);
+    if (receipt === null) throw new GlasshouseError('not_found', `There is no receipt ${receiptId}.`);
+    return (await this.bundleEncoder())(receipt);
+  }
+
+  async engine(backend: ExecutionBackend): Promise<Engine> {
+    const { Engine } = await import('./engine/engine.js');
+    const store = await this.store();
+    const { signer } = await this.keyRing();
+    await this.#recover(store);
+    const { maxConcurrent, maxQueue, inlineFileBytes } = this.config;
+    return new Engine({
+      backend,
+      store,
+      signer,
+      admission: { maxConcurrent, maxQueued: maxQueue },
+      inlineFileBytes,
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    (await this.#store)?.close();
+  }
+
+  get #keyDirectory(): string {
+    return path.join(this.config.dataDir, 'keys');
+  }
+
+  async #openStore(): Promise<ReceiptStore> {
+    const { ReceiptStore } = await import('./receipts/store.js');
+    return ReceiptStore.open(this.config.dataDir);
+  }
+
+  async #openKeyRing(): Promise<KeyRing> {
+    const { KeyRing } = await import('./receipts/key-ring.js');
+    return KeyRing.open(this.#keyDirectory);
+  }
+
+  async #recover(store: ReceiptStore): Promise<void> {
+    if (store.unfinished().length === 0) return;
+    const { recoverUnfinished } = await import('./engine/recovery.js');
+    const { killLeftovers } = await import('./backends/process/process-tree.js');
+    await recoverUnfinished({
+      store,
+      signer: (await this.keyRing()).signer,
+      killLeftovers: async (executionId) => {
+        await killLeftovers(executionId);
+      },
+    });
+  }
+}
+
+process.exitCode = await runCommandLine(
+  process.argv.slice(2),
+  (flags, configFile) => new ComposedServices(flags, configFile),
+);
