@@ -47,11 +47,15 @@ export class HttpServer implements AsyncDisposable {
     const closed = this.app.close();
     // No run starts any more, so this is the last of them.
     await this.#state.running.settled();
-    // Who reads slowly, or still sends a body that nobody will look at, is cut off.
-    const cutOff = setTimeout(() => {
+    const closeConnections = (): void => {
       this.app.server.closeAllConnections();
-    }, ANSWER_GRACE_MS);
+    };
+    // Who reads slowly, or still sends a body that nobody will look at, is cut off.
+    const cutOff = setTimeout(closeConnections, ANSWER_GRACE_MS);
     try {
+      await this.#state.openRequests.answered();
+      // Node.js keeps connections open on which nothing was ever sent; see closeIdleConnections().
+      closeConnections();
       await closed;
     } finally {
       clearTimeout(cutOff);

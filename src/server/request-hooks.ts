@@ -33,6 +33,7 @@ function refuseEarly(app: App, { config }: ServerDependencies, state: ServerStat
     (request.is404 ? noRoute(methods.of(request.url)) : null) ??
     (state.closing && request.method === 'POST' ? shuttingDown() : null);
   app.addHook('onRequest', (request, reply, done) => {
+    state.openRequests.add(reply.raw);
     setCommonHeaders(request, reply);
     const refusal = refusalOf(request);
     if (refusal === null) done();

@@ -15,7 +15,7 @@ const InputFile = Type.Object(
     path: Type.String({
       minLength: 1,
       description:
-        'Relative to the workspace, `/`-separated. No empty, `.` or `..` segment, no control character; at most 4,095 bytes, a segment at most 255. Not `code.py`.',
+        'Relative to the workspace, `/`-separated. No empty, `.` or `..` segment, no control character; at most 4,095 bytes, a segment at most 255; at most 64 segments. Not `code.py`.',
     }),
     content: Type.String({ description: 'The bytes of the file, in `encoding`.' }),
     encoding: Type.Optional(
@@ -42,6 +42,18 @@ const Limits = Type.Object(
   },
   { ...STRICT, description: 'Each has a default and a maximum; see docs/configuration.md.' },
 );
+
+/** Requests for the documentation; each is accepted with the default settings. */
+export const RUN_EXAMPLES = [
+  { code: 'print(2+2)' },
+  {
+    code: 'import sys\nprint(open("name.txt").read(), sys.argv[1])',
+    args: ['!'],
+    files: [{ path: 'name.txt', content: 'Ada' }],
+    timeout_ms: 5000,
+    limits: { memory_mb: 256 },
+  },
+] as const;
 
 export const RunBody = Type.Object(
   {
@@ -87,16 +99,7 @@ export const RunBody = Type.Object(
   {
     ...STRICT,
     title: 'Run request',
-    examples: [
-      { code: 'print(2+2)' },
-      {
-        code: 'import sys\nprint(open("name.txt").read(), sys.argv[1])',
-        args: ['!'],
-        files: [{ path: 'name.txt', content: 'Ada' }],
-        timeout_ms: 5000,
-        limits: { memory_mb: 256 },
-      },
-    ],
+    examples: [...RUN_EXAMPLES],
   },
 );
 export type RunBody = Static<typeof RunBody>;

@@ -1,4 +1,5 @@
 import { BodyBudget } from './body-budget.js';
+import { OpenRequests } from './open-requests.js';
 import { RunningRequests } from './running-requests.js';
 
 /** Bodies of the largest size that may be in memory at the same time; many more small ones may. */
@@ -7,6 +8,7 @@ const LARGEST_BODIES_AT_ONCE = 4;
 /** What all routes share while the server lives. */
 export class ServerState {
   readonly running = new RunningRequests();
+  readonly openRequests = new OpenRequests();
   readonly bodies: BodyBudget;
   /** True from the moment that the server has been told to stop. */
   closing = false;

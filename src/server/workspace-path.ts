@@ -4,6 +4,8 @@ import { checkWellFormed } from './request-text.js';
 /** PATH_MAX and NAME_MAX of Linux (limits.h), without the final NUL. */
 const LONGEST_PATH_BYTES = 4095;
 const LONGEST_SEGMENT_BYTES = 255;
+/** Directories below this depth would not come back from the guest either. */
+const MOST_SEGMENTS = 64;
 
 /** Where the program itself is put. */
 const RESERVED = 'code.py';
@@ -23,7 +25,9 @@ export function checkWorkspacePath(path: string, field: string): void {
   if (/\p{Cc}/u.test(path)) refuse('has a control character');
   if (path.startsWith('/')) refuse('is absolute; give it relative to the workspace');
   if (Buffer.byteLength(path) > LONGEST_PATH_BYTES) refuse(`is longer than ${LONGEST_PATH_BYTES} bytes`);
-  for (const segment of path.split('/')) {
+  const segments = path.split('/', MOST_SEGMENTS + 1);
+  if (segments.length > MOST_SEGMENTS) refuse(`has more than ${MOST_SEGMENTS} segments`);
+  for (const segment of segments) {
     if (segment === '') refuse('has an empty segment');
     if (segment === '.' || segment === '..') refuse(`has the segment "${segment}"`);
     if (Buffer.byteLength(segment) > LONGEST_SEGMENT_BYTES)
