@@ -44,6 +44,7 @@ const LEFT_OUT: readonly string[] = [
 
 /** Left out when the finished root is unpacked: what only the bootstrap itself needed, or came from the host. */
 const LEFT_BEHIND: readonly string[] = [
+  './dev/*',
   './etc/apt',
   './etc/dpkg',
   './etc/alternatives',
@@ -127,7 +128,6 @@ export function bootstrapArguments(suite: string, target: string, mirror: string
     '--format=tar',
     `--include=${PACKAGES.join(',')}`,
     ...LEFT_OUT.map((pattern) => `--dpkgopt=path-exclude=${pattern}`),
-    '--skip=output/dev',
     `--setup-hook=${SETUP_HOOK}`,
     `--extract-hook=${EXTRACT_HOOK}`,
     suite,
