@@ -10,6 +10,7 @@ const READY: BackendStatus = {
     name: 'qemu',
     isolation: 'vm-tcg',
     vmmVersion: 'QEMU 7.2.22',
+    enforcesLimits: true,
     imageDigests: { kernel: 'ab'.repeat(32) },
     notes: ['emulated'],
   },
