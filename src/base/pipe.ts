@@ -1,7 +1,5 @@
-import { spawn } from 'node:child_process';
-import { closeSync, constants, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, constants, openSync, readSync, readlinkSync } from 'node:fs';
 
 import { GlasshouseError, asGlasshouseError, systemErrorCode } from './errors.js';
 
@@ -16,58 +14,75 @@ export interface Pipe {
   readonly theirs: number;
 }
 
+/** The first descriptor that holds a pipe in the donor. */
+const FIRST_DESCRIPTOR = 3;
+/** A shell names descriptors with one digit. */
+const MOST_PIPES = 7;
+const FILLING = 'x\n';
+
 /**
- * Makes one real pipe for each of `ends`. Node.js offers children only socket pairs, which are not pipes:
- * `test -p /dev/stdout` fails on them and `/dev/stdout` cannot be opened. A FIFO without a name is a pipe.
+ * Makes one real pipe for each of `ends` (7 at most).
+ *
+ * Node.js has no pipe(2) and offers children socket pairs, on which `test -p /dev/stdout` fails and `/dev/stdout`
+ * cannot be opened. A FIFO is not the same either: opening it again waits for the other side. So a shell makes the
+ * pipes, as here-documents, and we open them through `/proc/PID/fd` (proc_pid_fd(5)) before it goes.
  */
 export async function makePipes(ends: readonly OwnEnd[]): Promise<Pipe[]> {
   if (ends.length === 0) return [];
-  const directory = makePrivateDirectory();
+  if (ends.length > MOST_PIPES)
+    throw new GlasshouseError('internal', `Cannot make ${ends.length} pipes at once`);
+  const donor = spawn('/bin/sh', ['-c', donorScript(ends.length)], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+    env: {},
+  });
+  const ended = endOf(donor);
   try {
-    const paths = ends.map((_, index) => join(directory, String(index)));
-    await makeFifos(paths);
-    return openAll(paths, ends);
+    await readiness(donor, ended);
+    return openAll(`/proc/${donor.pid ?? 0}/fd`, ends);
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    donor.kill('SIGKILL');
+    // Only then is nobody else connected to the pipes.
+    await ended;
   }
 }
 
-function makePrivateDirectory(): string {
-  try {
-    return mkdtempSync(join(tmpdir(), 'glasshouse-pipe-'));
-  } catch (error) {
-    throw asGlasshouseError(error, 'backend_unavailable');
-  }
+/** Opens the here-documents, says so, and waits until it is killed or we are gone. */
+function donorScript(count: number): string {
+  const numbers = Array.from({ length: count }, (_, index) => FIRST_DESCRIPTOR + index);
+  const redirections = numbers.map((number) => `${number}<<E`).join(' ');
+  return `exec ${redirections}\n${`${FILLING}E\n`.repeat(count)}echo\nread -r _\n`;
 }
 
-function makeFifos(paths: readonly string[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn('mkfifo', ['-m', '600', ...paths], { stdio: ['ignore', 'ignore', 'pipe'] });
-    let message = '';
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (message += text));
-    child.once('error', (cause) => {
-      const missing = systemErrorCode(cause) === 'ENOENT';
-      const advice = missing ? 'mkfifo is not installed; install coreutils' : 'mkfifo could not be started';
-      reject(new GlasshouseError(missing ? 'tool_missing' : 'backend_unavailable', advice, { cause }));
-    });
-    child.once('close', (code) => {
-      if (code === 0) resolve();
-      else reject(fifoError(message.trim()));
-    });
+function endOf(donor: ChildProcess): Promise<unknown> {
+  return new Promise((resolve) => {
+    donor.once('error', resolve);
+    donor.once('close', resolve);
   });
 }
 
-function fifoError(message: string): GlasshouseError {
-  return new GlasshouseError(
-    message.includes('No space left') ? 'disk_full' : 'backend_unavailable',
-    `Cannot make a FIFO in ${tmpdir()} (set TMPDIR to a directory where that works): ${message}`,
+async function readiness(donor: ChildProcess, ended: Promise<unknown>): Promise<void> {
+  donor.stdin?.on('error', () => undefined);
+  const ready = new Promise<'ready'>((resolve) => {
+    donor.stdout?.once('data', () => {
+      resolve('ready');
+    });
+  });
+  const first = await Promise.race([ready, ended]);
+  if (first === 'ready') return;
+  const missing = systemErrorCode(first) === 'ENOENT';
+  throw new GlasshouseError(
+    missing ? 'tool_missing' : 'backend_unavailable',
+    missing
+      ? '/bin/sh does not exist'
+      : '/bin/sh could not make pipes: this machine has no room for a process',
+    { cause: first },
   );
 }
 
-function openAll(paths: readonly string[], ends: readonly OwnEnd[]): Pipe[] {
+function openAll(directory: string, ends: readonly OwnEnd[]): Pipe[] {
   const pipes: Pipe[] = [];
   try {
-    paths.forEach((path, index) => pipes.push(openPipe(path, ends[index] ?? 'read')));
+    ends.forEach((end, index) => pipes.push(openPipe(`${directory}/${FIRST_DESCRIPTOR + index}`, end)));
     return pipes;
   } catch (error) {
     for (const pipe of pipes) closePipe(pipe);
@@ -75,25 +90,34 @@ function openAll(paths: readonly string[], ends: readonly OwnEnd[]): Pipe[] {
   }
 }
 
-/** No open() here waits for the other side: the descriptor opened for both directions is both sides (fifo(7)). */
 function openPipe(path: string, ownEnd: OwnEnd): Pipe {
+  if (!readlinkSync(path).startsWith('pipe:')) {
+    throw new GlasshouseError('backend_unavailable', '/bin/sh makes no pipes for here-documents: use dash');
+  }
   const ownMode = ownEnd === 'read' ? constants.O_RDONLY : constants.O_WRONLY;
   const theirMode = ownEnd === 'read' ? constants.O_WRONLY : constants.O_RDONLY;
-  const bothSides = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  const ours = openSync(path, ownMode | constants.O_NONBLOCK);
   try {
-    const ours = openSync(path, ownMode | constants.O_NONBLOCK);
-    try {
-      return { ours, theirs: openSync(path, theirMode) };
-    } catch (error) {
-      closeSync(ours);
-      throw error;
-    }
-  } finally {
-    closeSync(bothSides);
+    const theirs = openSync(path, theirMode);
+    emptyPipe(path);
+    return { ours, theirs };
+  } catch (error) {
+    closeSync(ours);
+    throw error;
   }
 }
 
-function closePipe(pipe: Pipe): void {
+/** Takes out what the here-document put in. */
+function emptyPipe(path: string): void {
+  const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    readSync(descriptor, Buffer.alloc(FILLING.length));
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+export function closePipe(pipe: Pipe): void {
   closeSync(pipe.ours);
   closeSync(pipe.theirs);
 }

@@ -19,16 +19,26 @@ export interface ProcessEntry {
 /** Longer than any line of `/proc/PID/stat`: 52 numbers and a name of at most 64 bytes. */
 const statBuffer = Buffer.allocUnsafeSlow(4096);
 
-/** Every process that this user may see. Blocks for about 10 us a process. */
-export function listProcesses(): ProcessEntry[] {
-  const entries: ProcessEntry[] = [];
-  for (const name of readdirSync('/proc')) {
-    const pid = Number(name);
-    if (!Number.isInteger(pid)) continue;
-    const entry = readProcess(pid);
-    if (entry !== null) entries.push(entry);
-  }
-  return entries;
+/**
+ * The pids of every process that this user may see, the youngest first: what forks to get away is among those, and
+ * lives as long as it takes to fork again.
+ */
+export function listPids(): number[] {
+  const pids = readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid));
+  const youngest = lastPid() ?? 0;
+  const age = (pid: number): number => (pid <= youngest ? youngest - pid : Number.MAX_SAFE_INTEGER - pid);
+  return pids.sort((one, other) => age(one) - age(other));
+}
+
+/**
+ * The pid that the kernel gave out last, to a process or a thread (proc_loadavg(5)): while it stays the same, nothing
+ * is born. Null when the kernel does not say.
+ */
+export function lastPid(): number | null {
+  const last = Number(readFileSync('/proc/loadavg', 'latin1').trim().split(' ').at(-1));
+  return Number.isInteger(last) && last > 0 ? last : null;
 }
 
 /** Null when there is no such process. */

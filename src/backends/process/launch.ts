@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
 
 import { GlasshouseError, systemErrorCode } from '../../base/errors.js';
-import { type OwnEnd, type Pipe, makePipes } from '../../base/pipe.js';
+import { type OwnEnd, type Pipe, closePipe, makePipes } from '../../base/pipe.js';
 import { type ExecutionSpec } from '../backend.js';
 import { interpreterOf } from './executable-format.js';
 import { sharesProcessGroup } from './process-group.js';
@@ -42,10 +42,7 @@ export async function makePipesFor(spec: ExecutionSpec): Promise<Pipes> {
 }
 
 export function closePipes(pipes: Pipes): void {
-  for (const pipe of listPipes(pipes)) {
-    closeSync(pipe.ours);
-    closeSync(pipe.theirs);
-  }
+  for (const pipe of listPipes(pipes)) closePipe(pipe);
 }
 
 /**

@@ -64,7 +64,7 @@ export class ProcessBackend implements ExecutionBackend {
     }
   }
 
-  wait(handle: ExecutionHandle): Promise<ExecutionResult> {
+  async wait(handle: ExecutionHandle): Promise<ExecutionResult> {
     return own(handle).result;
   }
 
@@ -74,11 +74,11 @@ export class ProcessBackend implements ExecutionBackend {
     });
   }
 
-  kill(handle: ExecutionHandle): Promise<void> {
+  async kill(handle: ExecutionHandle): Promise<void> {
     return own(handle).kill();
   }
 
-  cleanup(handle: ExecutionHandle): Promise<void> {
+  async cleanup(handle: ExecutionHandle): Promise<void> {
     return own(handle).release();
   }
 }

@@ -5,7 +5,8 @@ import {
   type ProcessEntry,
   hasEnded,
   hasEnvironmentEntry,
-  listProcesses,
+  lastPid,
+  listPids,
   readProcess,
 } from '../../base/process-table.js';
 
@@ -14,6 +15,8 @@ export const MARKER_VARIABLE = 'GLASSHOUSE_EXECUTION_ID';
 
 /** Rounds of one freeze: a tree that still grows after so many is killed as far as it is known, and looked for again. */
 const FREEZE_ROUNDS = 64;
+/** More births than this since the last look, and the whole table is read again instead of each of them. */
+const MOST_BIRTHS = 256;
 /** Only a process stuck in the kernel outlives SIGKILL for so long. */
 const KILL_DEADLINE_MS = 5_000;
 
@@ -28,9 +31,8 @@ export class ProcessTree {
   readonly #notBefore: number;
   /** The session that the program leads; null when it shares ours. */
   readonly #sessionId: number | null;
-  /** pid and start of everything that has once been found, so that children are recognised by a dead parent's too. */
+  /** pid and start of everything that was ever found: a member stays one, whatever it does to its environment. */
   readonly #known = new Map<number, number>();
-
   /** What we may not signal, for example a set-user-ID program. */
   readonly #untouchable = new Set<string>();
 
@@ -66,30 +68,59 @@ export class ProcessTree {
     }
   }
 
+  /** Returns the living members, all of them stopped. */
   #freeze(): readonly ProcessEntry[] {
-    const frozen = new Set<string>();
-    let members: readonly ProcessEntry[] = [];
+    const stopped = new Map<number, ProcessEntry>();
+    let pids: readonly number[] | null = null;
     for (let round = 0; round < FREEZE_ROUNDS; round += 1) {
-      members = this.#living();
-      const running = members.filter((member) => !frozen.has(identity(member)));
-      if (running.length === 0) break;
-      for (const member of running) {
-        this.#send(member, 'SIGSTOP');
-        frozen.add(identity(member));
-      }
+      const youngest = lastPid();
+      const before = stopped.size;
+      this.#stopMembers(pids ?? listPids(), stopped);
+      // Nothing new, and nothing was born while we looked: there was nowhere to hide.
+      const now = lastPid();
+      if (stopped.size === before && now === youngest) break;
+      pids = stopped.size === before ? bornBetween(youngest, now) : null;
     }
-    return members;
+    return [...stopped.values()].filter((entry) => !this.#untouchable.has(identity(entry)));
   }
 
-  #living(): readonly ProcessEntry[] {
-    const candidates = listProcesses().filter((entry) => this.#canBelong(entry));
-    for (const entry of candidates) {
-      if (this.#isMember(entry)) this.#known.set(entry.pid, entry.startTicks);
+  /** One look at `pids`; each member is stopped the moment it is seen, before it can fork and go. */
+  #stopMembers(pids: readonly number[], stopped: Map<number, ProcessEntry>): void {
+    const stoppedGroups = new Set<number>();
+    const stop = (entry: ProcessEntry): void => {
+      this.#known.set(entry.pid, entry.startTicks);
+      if (hasEnded(entry) || stopped.has(entry.pid)) return;
+      stopped.set(entry.pid, entry);
+      this.#stopGroup(entry, stoppedGroups);
+      this.#send(entry, 'SIGSTOP');
+    };
+    const others: ProcessEntry[] = [];
+    for (const pid of pids) {
+      const entry = readProcess(pid);
+      if (entry === null || !this.#canBelong(entry)) continue;
+      if (this.#isMember(entry)) stop(entry);
+      else others.push(entry);
     }
-    this.#addDescendants(candidates);
-    return candidates.filter(
-      (entry) => this.#isKnown(entry) && !hasEnded(entry) && !this.#untouchable.has(identity(entry)),
-    );
+    for (let before = -1; before < stopped.size;) {
+      before = stopped.size;
+      for (const entry of others) {
+        // A stopped parent lives: its pid is nobody else's.
+        if (stopped.has(entry.parentPid)) stop(entry);
+      }
+    }
+  }
+
+  /** The kernel stops a whole process group in one step, also while it forks. Only groups that a member leads are ours. */
+  #stopGroup(entry: ProcessEntry, done: Set<number>): void {
+    const group = entry.processGroupId;
+    if (!this.#known.has(group) || done.has(group)) return;
+    done.add(group);
+    try {
+      process.kill(-group, 'SIGSTOP');
+    } catch (error) {
+      const code = systemErrorCode(error);
+      if (code !== 'EPERM' && code !== 'ESRCH') throw error;
+    }
   }
 
   #canBelong(entry: ProcessEntry): boolean {
@@ -103,19 +134,6 @@ export class ProcessTree {
 
   #isKnown(entry: ProcessEntry): boolean {
     return this.#known.get(entry.pid) === entry.startTicks;
-  }
-
-  #addDescendants(candidates: readonly ProcessEntry[]): void {
-    const living = new Set(candidates.filter((entry) => this.#isKnown(entry)).map((entry) => entry.pid));
-    for (let grown = true; grown;) {
-      grown = false;
-      for (const entry of candidates) {
-        if (living.has(entry.pid) || !living.has(entry.parentPid)) continue;
-        living.add(entry.pid);
-        this.#known.set(entry.pid, entry.startTicks);
-        grown = true;
-      }
-    }
   }
 
   #send(entry: ProcessEntry, signal: NodeJS.Signals): void {
@@ -135,6 +153,12 @@ export class ProcessTree {
  */
 export function killLeftovers(executionId: string): Promise<boolean> {
   return ProcessTree.ofLeftovers(executionId).kill();
+}
+
+/** Null when it is simpler to look at all pids. */
+function bornBetween(youngest: number | null, now: number | null): readonly number[] | null {
+  if (youngest === null || now === null || now < youngest || now - youngest > MOST_BIRTHS) return null;
+  return Array.from({ length: now - youngest }, (_, index) => now - index);
 }
 
 function identity(entry: ProcessEntry): string {

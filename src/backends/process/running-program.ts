@@ -29,8 +29,14 @@ export class RunningProgram implements ExecutionHandle {
   readonly #readers: readonly PipeReader[];
   readonly #stdin: StdinFeed | null;
   readonly #startedAt = performance.now();
+  #settle: (termination: Termination) => void = () => undefined;
+  readonly #end = new Promise<Termination>((resolve) => {
+    this.#settle = resolve;
+  });
   readonly #killed = new AbortController();
   #killing: Promise<boolean> | null = null;
+  /** Everything that was found has been killed after the program's end: nothing can appear any more. */
+  #nothingLeft = false;
   /** The first failure of what the program is connected to. */
   #failure: GlasshouseError | null = null;
 
@@ -39,13 +45,14 @@ export class RunningProgram implements ExecutionHandle {
     this.bootStages = bootStages;
     this.bootMs = Object.values(bootStages).reduce((sum, stage) => sum + stage, 0);
     this.#child = program.child;
+    this.#watch(program.child);
     this.#target = program.ownSession ? -program.pid : program.pid;
     this.#tree = ProcessTree.ofProgram(spec.executionId, program.pid, program.ownSession);
     const read = (descriptor: number | null, stream: OutputStream): PipeReader[] =>
       descriptor === null ? [] : [this.#read(descriptor, stream, spec)];
     this.#readers = [...read(program.stdout, 'stdout'), ...read(program.stderr, 'stderr')];
     this.#stdin = this.#feed(program.stdin, spec);
-    this.result = this.#run(endOf(program.child)).catch((error: unknown) => {
+    this.result = this.#run().catch((error: unknown) => {
       throw asGlasshouseError(error);
     });
     this.result.catch(() => undefined);
@@ -58,13 +65,20 @@ export class RunningProgram implements ExecutionHandle {
     try {
       process.kill(this.#target, signal);
     } catch (error) {
-      if (systemErrorCode(error) !== 'ESRCH') throw error;
+      const code = systemErrorCode(error);
+      if (code === 'ESRCH') return;
+      if (code !== 'EPERM') throw error;
+      const message = `${signal} cannot be sent: the program runs with the rights of another user`;
+      throw new GlasshouseError('unsupported_by_backend', message, { cause: error });
     }
   }
 
+  /** Ends the program and everything that it started; from here on, the result waits for the sink 2 s at most. */
   async kill(): Promise<void> {
     this.#killed.abort();
-    await (this.#killing ??= this.#tree.kill());
+    if (this.#nothingLeft) return;
+    const allDead = await (this.#killing ??= this.#tree.kill());
+    if (!allDead && !this.#hasEnded()) this.#giveUp();
   }
 
   /** Ends everything now; output that the sink has not taken is given up. */
@@ -72,14 +86,15 @@ export class RunningProgram implements ExecutionHandle {
     const killed = this.kill();
     this.#closeReaders();
     await killed;
+    await this.#stdin?.close();
     await this.result.catch(() => undefined);
   }
 
-  async #run(end: Promise<Termination>): Promise<ExecutionResult> {
-    const termination = await end;
+  async #run(): Promise<ExecutionResult> {
+    const termination = await this.#end;
     const runMs = performance.now() - this.#startedAt;
     // The execution is over: what the program left behind must not outlive it, nor hold its output open.
-    await this.#tree.kill();
+    this.#nothingLeft = await this.#tree.kill();
     await this.#stdin?.close();
     for (const reader of this.#readers) reader.drain();
     await this.#outputDelivered();
@@ -132,17 +147,23 @@ export class RunningProgram implements ExecutionHandle {
     if (!this.#hasEnded()) this.kill().catch(() => undefined);
   }
 
+  /** A program killed by a real-time signal shows as exit code 0: Node.js gives neither its number nor its name. */
+  #watch(child: ChildProcess): void {
+    child.once('exit', (exitCode, signal) => {
+      if (signal !== null) this.#settle({ kind: 'signaled', signal });
+      else this.#settle({ kind: 'exited', exitCode: exitCode ?? 0 });
+    });
+  }
+
+  /** SIGKILL had no effect: nobody can end this program but the kernel or the user that it belongs to. */
+  #giveUp(): void {
+    const message =
+      'The program cannot be killed: it runs with the rights of another user, or hangs in the kernel';
+    this.#child.unref();
+    this.#settle({ kind: 'lost', error: new GlasshouseError('unsupported_by_backend', message) });
+  }
+
   #hasEnded(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
-}
-
-/** A program killed by a real-time signal shows as exit code 0: Node.js reports neither its number nor its name. */
-function endOf(child: ChildProcess): Promise<Termination> {
-  return new Promise((resolve) => {
-    child.once('exit', (exitCode, signal) => {
-      if (signal !== null) resolve({ kind: 'signaled', signal });
-      else resolve({ kind: 'exited', exitCode: exitCode ?? 0 });
-    });
-  });
 }

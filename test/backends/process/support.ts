@@ -1,0 +1,121 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import {
+  type ExecutionHandle,
+  type ExecutionResult,
+  type ExecutionSpec,
+  type OutputSink,
+  type OutputStream,
+} from '../../../src/backends/backend.js';
+import { MARKER_VARIABLE } from '../../../src/backends/process/process-tree.js';
+import { ProcessBackend } from '../../../src/backends/process/process-backend.js';
+import { hasEnded, hasEnvironmentEntry, listPids, readProcess } from '../../../src/base/process-table.js';
+
+export const backend = new ProcessBackend();
+export const never: AbortSignal = new AbortController().signal;
+
+/** Keeps everything, and lets a test wait until a text has appeared. */
+export class CollectingSink implements OutputSink {
+  readonly chunks: Record<OutputStream, Uint8Array[]> = { stdout: [], stderr: [] };
+  #watchers: (() => void)[] = [];
+
+  write(stream: OutputStream, chunk: Uint8Array): Promise<void> {
+    this.chunks[stream].push(chunk);
+    for (const watcher of this.#watchers) watcher();
+    return Promise.resolve();
+  }
+
+  bytes(stream: OutputStream): Buffer {
+    return Buffer.concat(this.chunks[stream]);
+  }
+
+  text(stream: OutputStream): string {
+    return this.bytes(stream).toString('utf8');
+  }
+
+  /** Resolves when stdout contains `text`. */
+  saw(text: string): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (this.text('stdout').includes(text)) resolve();
+      };
+      this.#watchers.push(look);
+      look();
+    });
+  }
+}
+
+export interface Ran {
+  readonly handle: ExecutionHandle;
+  readonly result: ExecutionResult;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export function specFor(
+  argv: readonly [string, ...string[]],
+  changes: Partial<ExecutionSpec> = {},
+): ExecutionSpec {
+  return {
+    executionId: randomUUID(),
+    program: { kind: 'command', argv },
+    environment: { PATH: process.env['PATH'] ?? '' },
+    inputFiles: [],
+    stdin: 'closed',
+    stdout: 'capture',
+    stderr: 'capture',
+    sink: new CollectingSink(),
+    limits: { memoryMb: 256, cpus: 1, diskMb: 64, pids: 64, outputBytes: 1 << 20 },
+    ...changes,
+  };
+}
+
+/** Starts, waits and cleans up. */
+export async function run(
+  argv: readonly [string, ...string[]],
+  changes: Partial<ExecutionSpec> = {},
+): Promise<Ran> {
+  const sink = new CollectingSink();
+  const handle = await backend.start(specFor(argv, { sink, ...changes }), never);
+  try {
+    const result = await backend.wait(handle);
+    return { handle, result, stdout: sink.text('stdout'), stderr: sink.text('stderr') };
+  } finally {
+    await backend.cleanup(handle);
+  }
+}
+
+export function shell(script: string, changes: Partial<ExecutionSpec> = {}): Promise<Ran> {
+  return run(['/bin/sh', '-c', script], changes);
+}
+
+/** The pids that carry the marker of the execution and have not ended. */
+export function processesOf(executionId: string): number[] {
+  return listPids().filter((pid) => {
+    const entry = readProcess(pid);
+    return (
+      entry !== null && !hasEnded(entry) && hasEnvironmentEntry(entry, `${MARKER_VARIABLE}=${executionId}`)
+    );
+  });
+}
+
+export function isAlive(pid: number): boolean {
+  const entry = readProcess(pid);
+  return entry !== null && !hasEnded(entry);
+}
+
+export function openDescriptors(): number {
+  return readdirSync('/proc/self/fd').length;
+}
+
+/** A directory of the test's own, removed at the end of its scope. */
+export class ScratchDirectory implements Disposable {
+  readonly path = mkdtempSync(join(tmpdir(), 'glasshouse-test-'));
+
+  [Symbol.dispose](): void {
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
