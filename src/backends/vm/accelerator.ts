@@ -98,16 +98,14 @@ async function bootGuest(search: AcceleratorSearch, accelerator: Accelerator): P
     image: search.image,
     workspace,
   });
+  const deadline = AbortSignal.timeout(PROBE_TIMEOUT_MS[accelerator]);
   try {
-    await awaitHello(
-      machine,
-      AbortSignal.any([search.signal, AbortSignal.timeout(PROBE_TIMEOUT_MS[accelerator])]),
-    );
+    await awaitHello(machine, AbortSignal.any([search.signal, deadline]));
   } catch (error) {
     await machine.destroy();
-    throw search.signal.aborted
-      ? new GlasshouseError('canceled', 'The probe was canceled.', { cause: error })
-      : await explainSilence(machine, accelerator, error);
+    if (search.signal.aborted)
+      throw new GlasshouseError('canceled', 'The probe was canceled.', { cause: error });
+    throw await explainSilence(machine, deadline.aborted ? PROBE_TIMEOUT_MS[accelerator] : null, error);
   } finally {
     await machine.destroy();
   }
@@ -124,19 +122,14 @@ async function awaitHello(machine: VirtualMachine, signal: AbortSignal): Promise
   }
 }
 
+/** `silentMs`: how long we waited before we gave up; null when the machine ended by itself. */
 async function explainSilence(
   machine: VirtualMachine,
-  accelerator: Accelerator,
+  silentMs: number | null,
   error: unknown,
 ): Promise<GlasshouseError> {
   const end = await machine.ended;
-  const seconds = PROBE_TIMEOUT_MS[accelerator] / 1000;
+  const what = silentMs === null ? end.description : `no sign of life within ${silentMs / 1000} s`;
   const words = end.lastWords === '' ? '' : ` (last words: ${end.lastWords})`;
-  return new GlasshouseError(
-    'vmm_failed',
-    `no sign of life within ${seconds} s, or ${end.description}${words}`,
-    {
-      cause: error,
-    },
-  );
+  return new GlasshouseError('vmm_failed', what + words, { cause: error });
 }
