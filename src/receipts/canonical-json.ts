@@ -1,0 +1,65 @@
+import { GlasshouseError } from '../base/errors.js';
+import { isJsonObject, type JsonObject, type JsonValue } from './json-value.js';
+import { isWellFormed, quote } from './text.js';
+
+const MAX_DEPTH = 64;
+
+/**
+ * Which integers may be written. `safe`: between -(2^53-1) and 2^53-1, what every reader of JSON agrees on (RFC 7493
+ * section 2.2); larger ones must be strings. `any`: every double, as RFC 8785 by itself allows.
+ */
+export type IntegerRange = 'safe' | 'any';
+
+/**
+ * The canonical form of a JSON value: RFC 8785 (JCS). Throws `receipt_invalid` for what has none: NaN, infinities,
+ * lone surrogates, undefined, anything but plain objects and arrays, nesting beyond 64, and integers out of range.
+ */
+export function canonicalize(value: JsonValue, integers: IntegerRange = 'safe'): string {
+  return write(value, integers, 0);
+}
+
+/** The canonical form as the UTF-8 bytes that are hashed and signed. */
+export function canonicalBytes(value: JsonValue): Uint8Array {
+  return new TextEncoder().encode(canonicalize(value));
+}
+
+function write(value: JsonValue, integers: IntegerRange, depth: number): string {
+  if (depth > MAX_DEPTH) throw refused(`more than ${MAX_DEPTH} levels of nesting`);
+  if (value === null || typeof value === 'boolean') return String(value);
+  if (typeof value === 'number') return writeNumber(value, integers);
+  if (typeof value === 'string') return writeString(value);
+  if (Array.isArray(value)) {
+    // Array.from visits the holes of a sparse array, which map() would leave out.
+    return `[${Array.from(value as readonly JsonValue[], (item) => write(item, integers, depth + 1)).join(',')}]`;
+  }
+  // The type excludes what follows, but types are not checked where JavaScript calls.
+  if (typeof value !== 'object' || !isJsonObject(value)) throw refused(`a value of type ${typeof value}`);
+  return writeObject(value, integers, depth);
+}
+
+/** RFC 8785 section 3.2.2.3: ECMAScript's own serialisation of a double; -0 is written 0. */
+function writeNumber(value: number, integers: IntegerRange): string {
+  if (!Number.isFinite(value)) throw refused(`the number ${value}`);
+  if (integers === 'safe' && Number.isInteger(value) && !Number.isSafeInteger(value)) {
+    throw refused(`the integer ${value}, which is beyond 2^53: write it as a string`);
+  }
+  return String(value);
+}
+
+/** RFC 8785 section 3.2.2.2: for well-formed strings JSON.stringify escapes exactly as demanded. */
+function writeString(value: string): string {
+  if (!isWellFormed(value)) throw refused(`a lone surrogate in ${quote(value)}`);
+  return JSON.stringify(value);
+}
+
+/** RFC 8785 section 3.2.3: members in the order of their names' UTF-16 code units, which is what sort() compares. */
+function writeObject(value: JsonObject, integers: IntegerRange, depth: number): string {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== null && prototype !== Object.prototype) throw refused('an object that is not plain');
+  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${members.map(([name, member]) => `${writeString(name)}:${write(member, integers, depth + 1)}`).join(',')}}`;
+}
+
+function refused(what: string): GlasshouseError {
+  return new GlasshouseError('receipt_invalid', `No canonical JSON exists for ${what}.`);
+}

@@ -1,0 +1,31 @@
+import { importPrivateKey, keyIdOf, type PrivateKey } from './crypto.js';
+import { encodeSpkiPem } from './spki.js';
+
+/** Makes signatures with one key. */
+export interface Signer {
+  /** Lower-case hexadecimal sha256 of the public key's SubjectPublicKeyInfo (DER). */
+  readonly keyId: string;
+  /** Ed25519 (RFC 8032, pure): 64 bytes. */
+  sign(bytes: Uint8Array): Promise<Uint8Array>;
+}
+
+export class Ed25519Signer implements Signer {
+  readonly keyId: string;
+  readonly publicKeyPem: string;
+  readonly #key: PrivateKey;
+
+  private constructor(key: PrivateKey) {
+    this.#key = key;
+    this.keyId = keyIdOf(key.publicKey);
+    this.publicKeyPem = encodeSpkiPem(key.publicKey);
+  }
+
+  /** From PKCS#8 PEM; throws `key_invalid`. */
+  static fromPem(pem: string): Ed25519Signer {
+    return new Ed25519Signer(importPrivateKey(pem));
+  }
+
+  sign(bytes: Uint8Array): Promise<Uint8Array> {
+    return this.#key.sign(bytes);
+  }
+}
