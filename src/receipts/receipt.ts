@@ -1,0 +1,168 @@
+import { type Text } from './text.js';
+
+export { type Text } from './text.js';
+
+export const PREDICATE_TYPE = 'urn:glasshouse:execution-receipt:v1';
+/** https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md */
+export const STATEMENT_TYPE = 'https://in-toto.io/Statement/v1';
+export const PAYLOAD_TYPE = 'application/vnd.in-toto+json';
+export const BUNDLE_MEDIA_TYPE = 'application/vnd.glasshouse.receipt-bundle.v1+json';
+
+/** How an execution ended; the first cause wins. */
+export const EXECUTION_STATUSES = [
+  'ok',
+  'error',
+  'timeout',
+  'oom',
+  'output_limit',
+  'canceled',
+  'infra_error',
+] as const;
+export type ExecutionStatus = (typeof EXECUTION_STATUSES)[number];
+
+/** Who saw what ran. `none`: the process that ran it died before it could say. */
+export const PROVENANCES = ['none', 'host', 'guest', 'host+guest'] as const;
+export type Provenance = (typeof PROVENANCES)[number];
+
+/** Everything below is stored as it stands here; docs/receipt-format.md explains each field. */
+export interface Predicate {
+  readonly version: 1;
+  /** UUIDv7, lower case. */
+  readonly execution_id: string;
+  readonly provenance: Provenance;
+  /** Start; RFC 3339, UTC, milliseconds, `Z`. */
+  readonly timestamp: string;
+  readonly finished_at: string;
+  readonly request: Request;
+  readonly outcome: Outcome;
+  readonly timing: Timing;
+  readonly resources: Resources | null;
+  readonly execution: Execution;
+  /** Not observed in this version. */
+  readonly process_tree: readonly [];
+  readonly filesystem: null;
+  readonly network: null;
+  readonly syscalls: null;
+  readonly observation: Observation;
+  readonly environment: Environment;
+  readonly artifacts: Artifacts;
+}
+
+export interface Request {
+  readonly kind: 'python' | 'command';
+  /** Of the Python source; null for a command. */
+  readonly code_sha256: string | null;
+  readonly argv: readonly Text[];
+  /** Names only: values may be secrets. */
+  readonly env_names: readonly Text[];
+  /** Null: not captured (inherited). */
+  readonly stdin_sha256: string | null;
+  readonly input_files: readonly InputFileRecord[];
+  /** Null: no deadline. */
+  readonly timeout_ms: number | null;
+  /** Null: none enforced. */
+  readonly limits: LimitsRecord | null;
+}
+
+export interface InputFileRecord {
+  readonly path: Text;
+  readonly sha256: string;
+  readonly size_bytes: number;
+}
+
+export interface LimitsRecord {
+  readonly memory_mb: number;
+  readonly cpus: number;
+  readonly disk_mb: number;
+  readonly pids: number;
+  readonly output_bytes: number;
+}
+
+export interface Outcome {
+  readonly status: ExecutionStatus;
+  readonly exit_code: number | null;
+  readonly signal: string | null;
+  readonly error: { readonly code: string; readonly message: string } | null;
+}
+
+export interface Timing {
+  readonly queue_ms: number;
+  readonly boot_ms: number;
+  readonly run_ms: number;
+  /** Parts of boot_ms in microseconds; every name ends in `_us`. */
+  readonly boot_stages: Readonly<Record<string, number>>;
+}
+
+export interface Resources {
+  /** Who measured: the host's kernel or the guest's. */
+  readonly source: 'host' | 'guest';
+  readonly max_rss_kb: number;
+  readonly cpu_time_ms: number;
+  readonly user_us: number;
+  readonly system_us: number;
+}
+
+export interface Execution {
+  readonly backend: string;
+  readonly isolation: string;
+  readonly start: 'cold';
+  readonly vmm_version: string | null;
+  /** sha256 by part of the guest image. */
+  readonly image: Readonly<Record<string, string>> | null;
+  /** What an honest reader should know. */
+  readonly notes: readonly string[];
+}
+
+export interface Observation {
+  readonly level: 'none';
+  readonly reason: string;
+  readonly events: 0;
+  readonly dropped: Readonly<Record<string, number>>;
+}
+
+export interface Environment {
+  readonly glasshouse_version: string;
+  readonly node_version: string;
+  readonly os: string;
+  readonly architecture: string;
+  readonly host_kernel: string;
+}
+
+export interface Artifacts {
+  /** Null: not captured (it went to a terminal). */
+  readonly stdout_sha256: string | null;
+  readonly stdout_bytes: number | null;
+  /** False: the program was ended, or may have written more than was hashed. */
+  readonly stdout_complete: boolean;
+  readonly stderr_sha256: string | null;
+  readonly stderr_bytes: number | null;
+  readonly stderr_complete: boolean;
+  /** True: stdout and stderr were one pipe, and both hashes are of the whole. */
+  readonly streams_combined: boolean;
+  readonly files: readonly OutputFileRecord[];
+  readonly files_complete: boolean;
+}
+
+export interface OutputFileRecord {
+  readonly path: Text;
+  readonly size_bytes: number;
+  /** Four octal digits: `0644`. */
+  readonly mode: string;
+  /** Null when the bytes were left out. */
+  readonly sha256: string | null;
+  /** Why the bytes were left out; null when they were not. */
+  readonly omitted: string | null;
+}
+
+/** in-toto ResourceDescriptor, as far as it is used here. */
+export interface Subject {
+  readonly name: string;
+  readonly digest: { readonly sha256: string };
+}
+
+export interface Statement {
+  readonly _type: typeof STATEMENT_TYPE;
+  readonly subject: readonly Subject[];
+  readonly predicateType: typeof PREDICATE_TYPE;
+  readonly predicate: Predicate;
+}
