@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_INPUT (256u << 10)
+#define INPUT_BYTES (256u << 10)
 #define MAX_SEEDS 256
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -29,8 +29,8 @@ static void load(const char *directory) {
         snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name);
         FILE *file = entry->d_name[0] == '.' ? NULL : fopen(path, "rb");
         if (file == NULL) continue;
-        seeds[seed_count].data = malloc(MAX_INPUT);
-        seeds[seed_count].length = fread(seeds[seed_count].data, 1, MAX_INPUT, file);
+        seeds[seed_count].data = malloc(INPUT_BYTES);
+        seeds[seed_count].length = fread(seeds[seed_count].data, 1, INPUT_BYTES, file);
         seed_count++;
         fclose(file);
     }
@@ -45,7 +45,7 @@ static void mutate(uint8_t *data, size_t length, unsigned int *random) {
 }
 
 int main(int count, char **arguments) {
-    static uint8_t input[MAX_INPUT];
+    static uint8_t input[INPUT_BYTES];
     long runs = 100000;
     unsigned int random = 1;
     for (int i = 1; i < count; i++) {

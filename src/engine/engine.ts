@@ -12,6 +12,9 @@ import { runOnce } from './execution.js';
 import { buildPredicate, executionRecord, type RecordParts, requestRecord } from './record.js';
 import { type ExecutionRequest, type InheritedHash } from './request.js';
 
+/** Names of output files, all together, that one receipt lists. */
+const NAME_BUDGET_BYTES = 1024 * 1024;
+
 export interface EngineOptions {
   readonly backend: ExecutionBackend;
   readonly store: ReceiptStore;
@@ -61,7 +64,8 @@ export class Engine {
     const description = backend.describe();
     const executionId = uuidv7();
     const startedAt = new Date();
-    const queueMs = performance.now() - arrivedAt;
+    const begunAt = performance.now();
+    const queueMs = begunAt - arrivedAt;
     store.begin({
       executionId,
       startedAt: startedAt.toISOString(),
@@ -70,8 +74,11 @@ export class Engine {
       execution: JSON.stringify(executionRecord(description)),
     });
     await using ended = await runOnce(backend, request, executionId, signal);
-    const finishedAt = new Date();
+    // By the monotonic clock, so that a step of the wall clock cannot make the end come before the start.
+    const finishedAt = new Date(startedAt.getTime() + Math.round(performance.now() - begunAt));
     const receiptBegunAt = performance.now();
+    const files = newFiles(request, ended.result?.outputFiles ?? []);
+    const outputFiles = withinNameBudget(files);
     const parts: RecordParts = {
       executionId,
       startedAt,
@@ -80,7 +87,9 @@ export class Engine {
       request,
       backend: description,
       ended,
-      outputFiles: newFiles(request, ended.result?.outputFiles ?? []),
+      outputFiles,
+      outputFilesComplete:
+        (ended.result?.outputFilesComplete ?? false) && outputFiles.length === files.length,
       inherited: {
         stdout: await hashInherited(request.inheritedStdout),
         stderr: await hashInherited(request.inheritedStderr),
@@ -95,7 +104,7 @@ export class Engine {
       stdout: captured(parts, 'stdout'),
       stderr: captured(parts, 'stderr'),
       files: inlineFiles(parts.outputFiles, this.#options.inlineFileBytes),
-      filesComplete: ended.result?.outputFilesComplete ?? false,
+      filesComplete: parts.outputFilesComplete,
       durationMs: now - arrivedAt,
       timings: {
         queueMs,
@@ -137,6 +146,15 @@ function newFiles(request: ExecutionRequest, files: readonly OutputFile[]): read
   return files.filter(
     (file) => file.sha256 === null || given.get(Buffer.from(file.path).toString()) !== file.sha256,
   );
+}
+
+/** A receipt has room for so many names only; control characters in them cost six bytes each. */
+function withinNameBudget(files: readonly OutputFile[]): readonly OutputFile[] {
+  let left = NAME_BUDGET_BYTES;
+  return files.filter((file) => {
+    left -= file.path.length;
+    return left >= 0;
+  });
 }
 
 /** Small files first come, first inlined, until the budget is used up. */
