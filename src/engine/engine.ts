@@ -1,5 +1,9 @@
-import { type BackendDescription, type ExecutionBackend, type OutputFile } from '../backends/backend.js';
-import { CODE_FILE } from '../backends/vm/guest-session.js';
+import {
+  type BackendDescription,
+  type ExecutionBackend,
+  type OutputFile,
+  PYTHON_CODE_FILE,
+} from '../backends/backend.js';
 import { thisProcess } from '../base/process-identity.js';
 import { uuidv7 } from '../base/uuid.js';
 import { sha256 } from '../receipts/crypto.js';
@@ -142,7 +146,8 @@ function captured({ request, ended }: RecordParts, stream: 'stdout' | 'stderr'):
 /** What the program left or changed: an input file that came back as it went in is no output. */
 function newFiles(request: ExecutionRequest, files: readonly OutputFile[]): readonly OutputFile[] {
   const given = new Map(request.inputFiles.map((file) => [file.path, sha256(file.content)]));
-  if (request.program.kind === 'python') given.set(CODE_FILE, sha256(Buffer.from(request.program.code)));
+  if (request.program.kind === 'python')
+    given.set(PYTHON_CODE_FILE, sha256(Buffer.from(request.program.code)));
   return files.filter(
     (file) => file.sha256 === null || given.get(Buffer.from(file.path).toString()) !== file.sha256,
   );

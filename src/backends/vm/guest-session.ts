@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { GlasshouseError } from '../../base/errors.js';
 import { type GuestConnection } from '../../guest-link/connection.js';
 import { type GuestMessage } from '../../guest-link/guest-message.js';
-import { type ExecutionSpec, type InputFile, type Program } from '../backend.js';
+import { type ExecutionSpec, type InputFile, type Program, PYTHON_CODE_FILE } from '../backend.js';
 
 const ENTROPY_BYTES = 64;
 const CHUNK_BYTES = 65_536;
@@ -12,9 +12,6 @@ const MIB = 1024 * 1024;
 const ENOENT = 2;
 const ENOTDIR = 20;
 const NOT_EXECUTABLE: readonly number[] = [/* ENOEXEC */ 8, /* EACCES */ 13, /* EISDIR */ 21];
-
-/** Where the code of a Python program lies in the workspace. */
-export const CODE_FILE = 'code.py';
 
 /** What every program in a guest finds in its environment, unless the request says otherwise. */
 const GUEST_ENVIRONMENT: Readonly<Record<string, string>> = {
@@ -26,14 +23,16 @@ const GUEST_ENVIRONMENT: Readonly<Record<string, string>> = {
 
 /** argv as the guest executes it. */
 export function guestArguments(program: Program): readonly string[] {
-  return program.kind === 'python' ? ['python3', `/workspace/${CODE_FILE}`, ...program.args] : program.argv;
+  return program.kind === 'python'
+    ? ['python3', `/workspace/${PYTHON_CODE_FILE}`, ...program.args]
+    : program.argv;
 }
 
 /** All files that go into the workspace, the program's code among them. */
 export function guestFiles(spec: ExecutionSpec): readonly InputFile[] {
   if (spec.program.kind !== 'python') return spec.inputFiles;
   return [
-    { path: CODE_FILE, content: Buffer.from(spec.program.code), executable: false },
+    { path: PYTHON_CODE_FILE, content: Buffer.from(spec.program.code), executable: false },
     ...spec.inputFiles,
   ];
 }
