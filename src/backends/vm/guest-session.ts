@@ -104,6 +104,7 @@ export class StdinFeeder {
   #credit = 0;
   #stopped = false;
   #wake: (() => void) | null = null;
+  #source: AsyncIterator<Uint8Array> | null = null;
 
   constructor(connection: GuestConnection) {
     this.#connection = connection;
@@ -114,17 +115,22 @@ export class StdinFeeder {
     this.#wake?.();
   }
 
-  /** Makes feed() return as soon as it can. */
+  /** Makes feed() return as soon as it can and lets go of the source. */
   stop(): void {
+    if (this.#stopped) return;
     this.#stopped = true;
     this.#wake?.();
+    // Not awaited: an async generator answers return() only after its pending next(), which may never come.
+    this.#source?.return?.().catch(() => undefined);
   }
 
-  /** Resolves when the source has ended or stop() was called; the source is closed in both cases. */
+  /** Resolves when the source has ended, or after stop() as soon as the source says something. */
   async feed(source: AsyncIterable<Uint8Array> | 'closed'): Promise<void> {
     if (source !== 'closed') {
-      for await (const chunk of source) {
-        await this.#sendChunk(chunk);
+      const iterator = source[Symbol.asyncIterator]();
+      this.#source = iterator;
+      for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
+        await this.#sendChunk(next.value);
         if (this.#isStopped()) return;
       }
     }
