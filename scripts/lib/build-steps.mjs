@@ -1,5 +1,6 @@
 // @ts-check
 import { existsSync } from 'node:fs';
+import { performance } from 'node:perf_hooks';
 import { pathToFileURL } from 'node:url';
 import { contentDigest, fingerprint, isStamped, writeStamp } from './fingerprint.mjs';
 import { inRepository } from './paths.mjs';

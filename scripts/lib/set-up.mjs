@@ -1,4 +1,5 @@
 // @ts-check
+/* global AbortController, AbortSignal */
 import { constants } from 'node:os';
 import { ensureGuestImage, ensureGuestInit, ensureTypeScript } from './build-steps.mjs';
 import { ensureDebianPackages } from './debian-packages.mjs';

@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
 import { GlasshouseError, asGlasshouseError } from '../base/errors.js';
@@ -8,7 +8,13 @@ import { unpackKernel } from './kernel.js';
 import { type GuestImage, openImage } from './locate.js';
 import { lockDirectory } from './lock.js';
 import { type ImageManifest } from './manifest.js';
-import { WORK_PREFIX, publishManifest, publishPart, removeDeadBuilds } from './publish.js';
+import {
+  WORK_PREFIX,
+  publishManifest,
+  publishPart,
+  removeDeadBuilds,
+  removeWorkDirectory,
+} from './publish.js';
 import { recipeSha256 } from './root-recipe.js';
 import { bootstrapRoot, makeRootFileSystem } from './root.js';
 import { type BuildContext } from './tools.js';
@@ -156,7 +162,7 @@ async function inWorkDirectory<Result>(
       await chmod(workDirectory, 0o755);
       return await build({ workDirectory, signal: options.signal, epochSeconds: readEpoch() }, directory);
     } finally {
-      await rm(workDirectory, { recursive: true, force: true });
+      await removeWorkDirectory(workDirectory);
     }
   } catch (error) {
     if (options.signal.aborted) {

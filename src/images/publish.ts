@@ -1,6 +1,7 @@
-import { chmod, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, open, readFile, readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { GlasshouseError } from '../base/errors.js';
 import { sha256OfFile } from './digest.js';
 import {
   type ImageManifest,
@@ -55,8 +56,44 @@ export async function publishManifest(
 /** Removes what builds that were killed have left behind. Only for the holder of the lock. */
 export async function removeDeadBuilds(directory: string): Promise<void> {
   for (const name of await readdir(directory)) {
-    if (name.startsWith(WORK_PREFIX)) await rm(join(directory, name), { recursive: true, force: true });
+    if (name.startsWith(WORK_PREFIX)) await removeWorkDirectory(join(directory, name));
   }
+}
+
+/**
+ * Removes the work directory of a build, and never anything through a mount: what is mounted there may be the
+ * host's own.
+ *
+ * @throws GlasshouseError `image_build_failed` when something is mounted inside it
+ */
+export async function removeWorkDirectory(workDirectory: string): Promise<void> {
+  const mountinfo = await readFile('/proc/self/mountinfo', 'utf8');
+  const [mounted] = mountPointsBelow(await realpath(workDirectory), mountinfo);
+  if (mounted !== undefined) {
+    throw new GlasshouseError(
+      'image_build_failed',
+      `A build that was killed has left something mounted. Unmount it: umount ${JSON.stringify(mounted)}`,
+    );
+  }
+  await rm(workDirectory, { recursive: true });
+}
+
+/**
+ * Mount points at or below a directory: the fifth field of each line of `mountinfo`, in which blanks are octal
+ * escapes (proc_pid_mountinfo(5)).
+ */
+export function mountPointsBelow(directory: string, mountinfo: string): readonly string[] {
+  const prefix = directory.endsWith('/') ? directory : `${directory}/`;
+  return mountinfo
+    .split('\n')
+    .map((line) => line.split(' ')[4])
+    .filter((path) => path !== undefined)
+    .map(unescapeOctal)
+    .filter((path) => `${path}/`.startsWith(prefix));
+}
+
+function unescapeOctal(path: string): string {
+  return path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
 async function syncDirectory(directory: string): Promise<void> {

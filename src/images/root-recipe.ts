@@ -127,6 +127,8 @@ export function bootstrapArguments(suite: string, target: string, mirror: string
     '--variant=extract',
     '--format=tar',
     `--include=${PACKAGES.join(',')}`,
+    // Nothing that is run in the root needs /proc, /sys or /dev, and a build that is killed leaves no mount behind.
+    '--skip=chroot/mount',
     ...LEFT_OUT.map((pattern) => `--dpkgopt=path-exclude=${pattern}`),
     `--setup-hook=${SETUP_HOOK}`,
     `--extract-hook=${EXTRACT_HOOK}`,
