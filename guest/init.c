@@ -132,9 +132,12 @@ static void close_stdin(void) {
     guest.program.stdin_fd = -1;
 }
 
-/* The program may close its end whenever it likes; what it did not read is dropped, as in a pipeline. */
+/*
+ * The program may close its end whenever it likes; what it did not read is dropped, as in a pipeline. Every grant
+ * needs room on the link: waiting for it here would keep the host's orders waiting too.
+ */
 static void write_stdin(void) {
-    while (guest.program.stdin_fd >= 0 && guest.stdin_length > 0) {
+    while (guest.program.stdin_fd >= 0 && guest.stdin_length > 0 && link_has_room(&guest.link)) {
         ssize_t written =
             write(guest.program.stdin_fd, guest.stdin_buffer + guest.stdin_start, guest.stdin_length);
         if (written < 0) {
@@ -268,7 +271,7 @@ static void run_event_loop(void) {
             {.fd = guest.child_events, .events = POLLIN},
             {.fd = room ? guest.program.stdout_fd : -1, .events = POLLIN},
             {.fd = room ? guest.program.stderr_fd : -1, .events = POLLIN},
-            {.fd = guest.stdin_length > 0 ? guest.program.stdin_fd : -1, .events = POLLOUT},
+            {.fd = room && guest.stdin_length > 0 ? guest.program.stdin_fd : -1, .events = POLLOUT},
         };
         if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0) {
             if (errno == EINTR) continue;

@@ -22,6 +22,9 @@ export type Program =
   | { readonly kind: 'python'; readonly code: string; readonly args: readonly string[] }
   | { readonly kind: 'command'; readonly argv: readonly [string, ...string[]] };
 
+/** Where the code of a Python program lies in the workspace; no input file may take its place. */
+export const PYTHON_CODE_FILE = 'code.py';
+
 export interface InputFile {
   /** Relative to the workspace, `/`-separated, already checked to stay inside it. */
   readonly path: string;

@@ -1,13 +1,12 @@
-import { constants, fstatSync, openSync, write } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
+import { constants, fstatSync, openSync } from 'node:fs';
 
 import { type OutputSink, type OutputStream } from '../backends/backend.js';
 import { GlasshouseError, asGlasshouseError, systemErrorCode } from '../base/errors.js';
 import { PipeWriter } from '../base/pipe-writer.js';
+import { DescriptorWriter } from './descriptor-writer.js';
 
-const writeAsync = promisify(write);
-const LONGEST_PAUSE_MS = 32;
+/** Of a pipe, of a socket, and of a write that we gave up ourselves. */
+const GONE = ['EPIPE', 'ECONNRESET', 'ECANCELED'];
 
 interface Target {
   write(chunk: Uint8Array): Promise<void>;
@@ -26,13 +25,15 @@ export class ForwardedOutput implements OutputSink, AsyncDisposable {
     this.#descriptors = descriptors;
   }
 
-  /** Resolves when the other side has taken all of it; rejects with `output_closed` when it went away. */
+  /**
+   * Resolves when the other side has taken all of it; rejects with `output_closed` when it went away
+   * or this object was disposed of.
+   */
   async write(stream: OutputStream, chunk: Uint8Array): Promise<void> {
     try {
       await this.#target(stream).write(chunk);
     } catch (cause) {
-      const code = systemErrorCode(cause);
-      if (code !== 'EPIPE' && code !== 'ECONNRESET') throw asGlasshouseError(cause);
+      if (!GONE.includes(systemErrorCode(cause) ?? '')) throw asGlasshouseError(cause);
       throw new GlasshouseError('output_closed', `Nobody reads our ${stream} any more`, { cause });
     }
   }
@@ -47,7 +48,7 @@ export class ForwardedOutput implements OutputSink, AsyncDisposable {
     const existing = this.#targets.get(stream);
     if (existing !== undefined) return existing;
     const descriptor = this.#descriptors[stream];
-    const target = pipeTarget(descriptor) ?? new DescriptorTarget(descriptor);
+    const target = pipeTarget(descriptor) ?? new DescriptorWriter(descriptor);
     this.#targets.set(stream, target);
     return target;
   }
@@ -65,43 +66,5 @@ function pipeTarget(descriptor: number): Target | null {
     return new PipeWriter(own);
   } catch {
     return null; // EACCES: another user's pipe. The descriptor itself still works, or says what is wrong.
-  }
-}
-
-/** Writes to a descriptor as it is, whatever its mode. */
-class DescriptorTarget implements Target {
-  readonly #descriptor: number;
-  #closed = false;
-
-  constructor(descriptor: number) {
-    this.#descriptor = descriptor;
-  }
-
-  async write(chunk: Uint8Array): Promise<void> {
-    let pauseMs = 1;
-    for (let offset = 0; offset < chunk.length && !this.#closed;) {
-      const bytes = await this.#writeSome(chunk, offset);
-      offset += bytes;
-      if (bytes > 0) pauseMs = 1;
-      else {
-        await delay(pauseMs);
-        pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
-      }
-    }
-  }
-
-  close(): Promise<void> {
-    this.#closed = true;
-    return Promise.resolve();
-  }
-
-  /** 0 when a non-blocking descriptor takes nothing now; Node.js cannot wait for one that it does not own. */
-  async #writeSome(chunk: Uint8Array, offset: number): Promise<number> {
-    try {
-      return (await writeAsync(this.#descriptor, chunk, offset)).bytesWritten;
-    } catch (error) {
-      if (systemErrorCode(error) === 'EAGAIN') return 0;
-      throw error;
-    }
   }
 }

@@ -1,4 +1,4 @@
-import { Witness } from './witness.js';
+import { type WitnessedSignal, Witness } from './witness.js';
 
 export interface SignalForwarding {
   /** Sends a signal to the program; does nothing when it has ended. */
@@ -9,8 +9,8 @@ export interface SignalForwarding {
   readonly terminal: boolean;
 }
 
-const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
-const PROGRAM_CONTROL_SIGNALS = ['SIGWINCH', 'SIGTSTP', 'SIGCONT'] as const;
+const WITNESSED_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGWINCH'] as const;
+const ALL_SIGNALS = [...WITNESSED_SIGNALS, 'SIGTSTP', 'SIGCONT'] as const;
 
 /**
  * Makes every signal that we get reach the program exactly once, until disposed of. The second SIGINT kills.
@@ -27,64 +27,59 @@ export function forwardSignals(forwarding: SignalForwarding): AsyncDisposable {
 }
 
 /** Handles signals one after the other, in the order in which they came. */
-abstract class Signals implements AsyncDisposable {
+abstract class Signals<Name extends NodeJS.Signals> implements AsyncDisposable {
   protected readonly forwarding: SignalForwarding;
-  readonly #names: readonly NodeJS.Signals[];
+  readonly #names: readonly Name[];
   #interrupts = 0;
   #queue: Promise<void> = Promise.resolve();
   readonly #failures: unknown[] = [];
 
-  protected constructor(forwarding: SignalForwarding, names: readonly NodeJS.Signals[]) {
+  protected constructor(forwarding: SignalForwarding, names: readonly Name[]) {
     this.forwarding = forwarding;
     this.#names = names;
     for (const name of names) process.on(name, this.#take);
   }
 
+  /** Rejects when a signal could not be passed on. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const name of this.#names) process.removeListener(name, this.#take);
     await this.#queue;
     if (this.#failures.length > 0) throw this.#failures[0];
   }
 
-  /** Called when the signal comes; what it returns is run when all earlier signals have been handled. */
-  protected abstract prepare(signal: NodeJS.Signals): () => Promise<void>;
+  protected abstract handle(signal: Name): Promise<void>;
 
-  readonly #take = (signal: NodeJS.Signals): void => {
+  readonly #take = (name: NodeJS.Signals): void => {
+    const signal = name as Name;
     if (signal === 'SIGINT') this.#interrupts += 1;
-    const action =
-      this.#interrupts > 1 && signal === 'SIGINT' ? this.forwarding.kill() : this.#enqueue(signal);
-    action.catch((error: unknown) => this.#failures.push(error));
+    const isSecondInterrupt = signal === 'SIGINT' && this.#interrupts > 1;
+    const handled = isSecondInterrupt ? this.forwarding.kill() : this.#queue.then(() => this.handle(signal));
+    const recorded = handled.catch((error: unknown) => {
+      this.#failures.push(error);
+    });
+    this.#queue = Promise.all([this.#queue, recorded]).then(() => undefined);
   };
-
-  #enqueue(signal: NodeJS.Signals): Promise<void> {
-    const handled = this.#queue.then(this.prepare(signal));
-    this.#queue = handled.catch(() => undefined);
-    return handled;
-  }
 }
 
-class OwnSessionSignals extends Signals {
+class OwnSessionSignals extends Signals<(typeof ALL_SIGNALS)[number]> {
   constructor(forwarding: SignalForwarding) {
-    super(forwarding, [...ENDING_SIGNALS, ...PROGRAM_CONTROL_SIGNALS]);
+    super(forwarding, ALL_SIGNALS);
   }
 
-  protected prepare(signal: NodeJS.Signals): () => Promise<void> {
-    return () => (signal === 'SIGTSTP' ? this.#stop() : this.forwarding.send(signal));
-  }
-
-  /** The kernel does not let SIGTSTP stop a process group that no shell looks after, such as the program's. */
-  async #stop(): Promise<void> {
+  protected async handle(signal: (typeof ALL_SIGNALS)[number]): Promise<void> {
+    if (signal !== 'SIGTSTP') return this.forwarding.send(signal);
+    // The kernel does not let SIGTSTP stop a process group that no shell looks after, such as the program's.
     await this.forwarding.send('SIGSTOP');
     process.kill(process.pid, 'SIGSTOP');
   }
 }
 
-class SharedGroupSignals extends Signals {
-  #witness: Witness;
+class SharedGroupSignals extends Signals<WitnessedSignal> {
+  readonly #witness: Witness;
 
   /** The witness is there before the first signal can be taken. */
   constructor(forwarding: SignalForwarding, witness: Witness) {
-    super(forwarding, ENDING_SIGNALS);
+    super(forwarding, WITNESSED_SIGNALS);
     this.#witness = witness;
   }
 
@@ -96,14 +91,7 @@ class SharedGroupSignals extends Signals {
     }
   }
 
-  protected prepare(signal: NodeJS.Signals): () => Promise<void> {
-    // The witness of now, not of later: signals that come together are all to be seen on the same one.
-    const witness = this.#witness;
-    return async () => {
-      if (!(await witness.saw(signal))) return this.forwarding.send(signal);
-      if (witness !== this.#witness) return;
-      this.#witness = new Witness();
-      await witness[Symbol.asyncDispose]();
-    };
+  protected async handle(signal: WitnessedSignal): Promise<void> {
+    if (!(await this.#witness.saw(signal))) await this.forwarding.send(signal);
   }
 }

@@ -1,5 +1,9 @@
-import { type BackendDescription, type ExecutionBackend, type OutputFile } from '../backends/backend.js';
-import { CODE_FILE } from '../backends/vm/guest-session.js';
+import {
+  type BackendDescription,
+  type ExecutionBackend,
+  type OutputFile,
+  PYTHON_CODE_FILE,
+} from '../backends/backend.js';
 import { thisProcess } from '../base/process-identity.js';
 import { uuidv7 } from '../base/uuid.js';
 import { sha256 } from '../receipts/crypto.js';
@@ -11,6 +15,9 @@ import { type CapturedStream, type CompletedExecution, type CompletedFile } from
 import { runOnce } from './execution.js';
 import { buildPredicate, executionRecord, type RecordParts, requestRecord } from './record.js';
 import { type ExecutionRequest, type InheritedHash } from './request.js';
+
+/** Names of output files, all together, that one receipt lists. */
+const NAME_BUDGET_BYTES = 1024 * 1024;
 
 export interface EngineOptions {
   readonly backend: ExecutionBackend;
@@ -61,7 +68,8 @@ export class Engine {
     const description = backend.describe();
     const executionId = uuidv7();
     const startedAt = new Date();
-    const queueMs = performance.now() - arrivedAt;
+    const begunAt = performance.now();
+    const queueMs = begunAt - arrivedAt;
     store.begin({
       executionId,
       startedAt: startedAt.toISOString(),
@@ -70,8 +78,11 @@ export class Engine {
       execution: JSON.stringify(executionRecord(description)),
     });
     await using ended = await runOnce(backend, request, executionId, signal);
-    const finishedAt = new Date();
+    // By the monotonic clock, so that a step of the wall clock cannot make the end come before the start.
+    const finishedAt = new Date(startedAt.getTime() + Math.round(performance.now() - begunAt));
     const receiptBegunAt = performance.now();
+    const files = newFiles(request, ended.result?.outputFiles ?? []);
+    const outputFiles = withinNameBudget(files);
     const parts: RecordParts = {
       executionId,
       startedAt,
@@ -80,7 +91,9 @@ export class Engine {
       request,
       backend: description,
       ended,
-      outputFiles: newFiles(request, ended.result?.outputFiles ?? []),
+      outputFiles,
+      outputFilesComplete:
+        (ended.result?.outputFilesComplete ?? false) && outputFiles.length === files.length,
       inherited: {
         stdout: await hashInherited(request.inheritedStdout),
         stderr: await hashInherited(request.inheritedStderr),
@@ -95,7 +108,7 @@ export class Engine {
       stdout: captured(parts, 'stdout'),
       stderr: captured(parts, 'stderr'),
       files: inlineFiles(parts.outputFiles, this.#options.inlineFileBytes),
-      filesComplete: ended.result?.outputFilesComplete ?? false,
+      filesComplete: parts.outputFilesComplete,
       durationMs: now - arrivedAt,
       timings: {
         queueMs,
@@ -133,10 +146,20 @@ function captured({ request, ended }: RecordParts, stream: 'stdout' | 'stderr'):
 /** What the program left or changed: an input file that came back as it went in is no output. */
 function newFiles(request: ExecutionRequest, files: readonly OutputFile[]): readonly OutputFile[] {
   const given = new Map(request.inputFiles.map((file) => [file.path, sha256(file.content)]));
-  if (request.program.kind === 'python') given.set(CODE_FILE, sha256(Buffer.from(request.program.code)));
+  if (request.program.kind === 'python')
+    given.set(PYTHON_CODE_FILE, sha256(Buffer.from(request.program.code)));
   return files.filter(
     (file) => file.sha256 === null || given.get(Buffer.from(file.path).toString()) !== file.sha256,
   );
+}
+
+/** A receipt has room for so many names only; control characters in them cost six bytes each. */
+function withinNameBudget(files: readonly OutputFile[]): readonly OutputFile[] {
+  let left = NAME_BUDGET_BYTES;
+  return files.filter((file) => {
+    left -= file.path.length;
+    return left >= 0;
+  });
 }
 
 /** Small files first come, first inlined, until the budget is used up. */

@@ -90,6 +90,8 @@ export interface RecordParts {
   readonly backend: BackendDescription;
   readonly ended: EndedExecution;
   readonly outputFiles: readonly OutputFile[];
+  /** False when files are missing from `outputFiles`. */
+  readonly outputFilesComplete: boolean;
   readonly inherited: InheritedHashes;
 }
 
@@ -190,6 +192,6 @@ function artifactsRecord(parts: RecordParts): Artifacts {
       sha256: file.sha256,
       omitted: file.omitted,
     })),
-    files_complete: parts.ended.result?.outputFilesComplete ?? false,
+    files_complete: parts.outputFilesComplete,
   };
 }

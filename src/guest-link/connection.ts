@@ -1,5 +1,6 @@
 import { type Duplex } from 'node:stream';
 
+import { GlasshouseError } from '../base/errors.js';
 import { encodeFrame, FrameDecoder } from './frame.js';
 import { decodeGuestMessage, type GuestMessage } from './guest-message.js';
 import { GuestOrder, type OutputBounds } from './guest-order.js';
@@ -31,7 +32,7 @@ export class GuestConnection {
   /**
    * The guest's messages in order, each checked against shape, sequence and order. The next one is read only
    * when it is asked for, so a slow consumer slows the guest. Ends when the guest closes the link; throws
-   * `guest_link_violation` when it broke a rule.
+   * `guest_link_violation` when it broke a rule, `guest_lost` when the link ended inside a frame.
    */
   async *messages(): AsyncGenerator<GuestMessage, void> {
     const decoder = new FrameDecoder();
@@ -43,7 +44,7 @@ export class GuestConnection {
         yield message;
       }
     }
-    decoder.end();
+    expectFrameBoundary(decoder);
   }
 
   #drained(): Promise<void> {
@@ -59,5 +60,14 @@ export class GuestConnection {
       stream.once('close', settle);
       stream.once('error', settle);
     });
+  }
+}
+
+/** A frame that breaks off is what a machine leaves that is ended in mid-sentence: no rule was broken by intent. */
+function expectFrameBoundary(decoder: FrameDecoder): void {
+  try {
+    decoder.end();
+  } catch (error) {
+    throw new GlasshouseError('guest_lost', 'The guest link ended inside a frame.', { cause: error });
   }
 }

@@ -21,7 +21,8 @@ const ALLOWED: Readonly<Record<Phase, readonly GuestMessage['type'][]>> = {
 export class GuestOrder {
   readonly #bounds: OutputBounds;
   #phase: Phase = 'booting';
-  #files = 0;
+  /** Names that were given, as latin1 so that every byte counts. */
+  readonly #paths = new Set<string>();
   #fileBytes = 0;
   /** Bytes of the current output file that have not arrived yet. */
   #remaining = 0;
@@ -71,8 +72,10 @@ export class GuestOrder {
 
   #acceptFile(message: Extract<GuestMessage, { type: 'output_file' }>): void {
     this.#expectFileComplete();
-    this.#files += 1;
-    if (this.#files > this.#bounds.maxFiles) throw violation('the guest named too many output files');
+    const path = message.path.toString('latin1');
+    if (this.#paths.has(path)) throw violation('an output file was named twice');
+    this.#paths.add(path);
+    if (this.#paths.size > this.#bounds.maxFiles) throw violation('the guest named too many output files');
     if (message.kind !== 'file') return;
     this.#fileBytes += message.sizeBytes;
     if (this.#fileBytes > this.#bounds.maxFileBytes) throw violation('the output files are too large');

@@ -117,7 +117,7 @@ ln -s ../tmp "$root/var/tmp"
 
 chroot "$root" /usr/sbin/ldconfig
 # Unchecked: the root is read-only, so no source can ever be newer, and Python need not look.
-chroot "$root" /usr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/python3*/
+chroot "$root" /bin/sh -c 'python3 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/python3*/'
 find "$root/usr" "$root/etc" "$root/var" "$root/root" -perm /6000 ! -type l -exec chmod a-s {} +
 `;
 

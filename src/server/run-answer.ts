@@ -26,12 +26,12 @@ export function runAnswer(execution: CompletedExecution): RunAnswer {
     stderr_bytes: stderr.totalBytes,
     stderr_truncated: stderr.truncated,
     ...(isUtf8(stderr.kept) ? {} : { stderr_base64: base64Of(stderr.kept) }),
-    duration_ms: execution.durationMs,
+    duration_ms: roundedMs(execution.durationMs),
     timings: {
-      queue_ms: timings.queueMs,
-      boot_ms: timings.bootMs,
-      run_ms: timings.runMs,
-      receipt_ms: timings.receiptMs,
+      queue_ms: roundedMs(timings.queueMs),
+      boot_ms: roundedMs(timings.bootMs),
+      run_ms: roundedMs(timings.runMs),
+      receipt_ms: roundedMs(timings.receiptMs),
     },
     files: execution.files.map(fileAnswer),
     files_complete: execution.filesComplete,
@@ -88,4 +88,9 @@ function base64Of(bytes: Uint8Array): string {
 
 function view(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Milliseconds to three decimals: finer is noise. */
+function roundedMs(milliseconds: number): number {
+  return Math.round(milliseconds * 1000) / 1000;
 }

@@ -1,3 +1,4 @@
+import { PYTHON_CODE_FILE } from '../backends/backend.js';
 import { GlasshouseError } from '../base/errors.js';
 import { checkWellFormed } from './request-text.js';
 
@@ -6,9 +7,6 @@ const LONGEST_PATH_BYTES = 4095;
 const LONGEST_SEGMENT_BYTES = 255;
 /** Directories below this depth would not come back from the guest either. */
 const MOST_SEGMENTS = 64;
-
-/** Where the program itself is put. */
-const RESERVED = 'code.py';
 
 /**
  * Checks one path of an input file: relative, `/`-separated, inside the workspace, free of control characters.
@@ -41,7 +39,7 @@ export function checkWorkspacePath(path: string, field: string): void {
  * @throws GlasshouseError invalid_request; the field is `files/<index>/path`.
  */
 export function checkPathsTogether(paths: readonly string[]): void {
-  const entries = [RESERVED, ...paths].map((path, index) => ({
+  const entries = [PYTHON_CODE_FILE, ...paths].map((path, index) => ({
     // Sorts right before everything below it: NUL is lower than any character that a path can have.
     key: path.replaceAll('/', '\0'),
     index: index - 1,
@@ -64,10 +62,10 @@ function checkNeighbours(left: Entry, right: Entry, paths: readonly string[]): v
   if (!same && !right.key.startsWith(`${left.key}\0`)) return;
   const later = Math.max(left.index, right.index);
   const earlier = Math.min(left.index, right.index);
-  const other = paths[earlier] ?? RESERVED;
+  const other = paths[earlier] ?? PYTHON_CODE_FILE;
   const detail =
     earlier === -1
-      ? `The path takes the place of ${RESERVED}, where the program is put.`
+      ? `The path takes the place of ${PYTHON_CODE_FILE}, where the program is put.`
       : same
         ? `The path is that of files[${earlier}] too.`
         : `The path conflicts with files[${earlier}] (${shortened(other)}): one would be a directory of the other.`;

@@ -113,6 +113,7 @@ async function bootGuest(search: AcceleratorSearch, accelerator: Accelerator): P
 
 async function awaitHello(machine: VirtualMachine, signal: AbortSignal): Promise<void> {
   const end = (): void => void machine.destroy();
+  if (signal.aborted) end();
   signal.addEventListener('abort', end, { once: true });
   try {
     const first = await new GuestConnection(machine.link, { maxFiles: 0, maxFileBytes: 0 }).messages().next();

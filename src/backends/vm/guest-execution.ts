@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 
-import { GlasshouseError } from '../../base/errors.js';
+import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/errors.js';
 import { GuestConnection } from '../../guest-link/connection.js';
 import { type GuestMessage } from '../../guest-link/guest-message.js';
 import {
@@ -12,6 +12,7 @@ import {
 } from '../backend.js';
 import { sendSpec, startFailure, StdinFeeder } from './guest-session.js';
 import { type VirtualMachine } from './machine.js';
+import { OutputDelivery } from './output-delivery.js';
 import { OutputFiles } from './output-files.js';
 
 /** Files that a program may leave and have listed. */
@@ -61,12 +62,15 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
   #endedAt: number | null = null;
   #exited: Exited | null = null;
   #collected = false;
+  /** kill() was called: the deadline that it set must not move when it is called again. */
+  #stopping = false;
   #filesComplete = false;
   #deadline: NodeJS.Timeout | null = null;
   readonly #watch: NodeJS.Timeout;
   #seenStopped = false;
   /** Why we destroyed the machine ourselves; explains the silence that follows. */
   #verdict: GlasshouseError | null = null;
+  readonly #delivery: OutputDelivery;
 
   constructor(machine: VirtualMachine, spec: ExecutionSpec, timeouts: GuestTimeouts, spoolDirectory: string) {
     this.executionId = spec.executionId;
@@ -80,6 +84,7 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     this.#messages = this.#connection.messages();
     this.#stdin = new StdinFeeder(this.#connection);
     this.#outputFiles = new OutputFiles(spoolDirectory);
+    this.#delivery = new OutputDelivery(spec.sink);
     this.#watch = setInterval(() => {
       this.#watchMonitor();
     }, WATCH_INTERVAL_MS);
@@ -104,8 +109,11 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
       if (signal.aborted) abort();
       const hello = await this.#expect('hello');
       const helloAt = performance.now();
-      await sendSpec(this.#connection, this.#spec, MAX_OUTPUT_FILES);
-      await this.#expect('started');
+      const started = this.#expect('started');
+      const sent = sendSpec(this.#connection, this.#spec, MAX_OUTPUT_FILES);
+      // A guest that refuses in the middle of it reads no further: its answer must not wait for the rest.
+      await Promise.race([sent, started.then(() => sent)]);
+      await started;
       this.#startedAt = performance.now();
       this.bootMs = this.#startedAt - launchedAt;
       const kernelMs = Math.min(Number(hello.uptimeNs / 1000n) / 1000, helloAt - launchedAt);
@@ -122,37 +130,44 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     }
   }
 
-  /** Resolves when the program has ended and everything has been collected. Never rejects. */
+  /**
+   * Resolves when the program has ended and everything has been collected. Rejects only with the failure of the
+   * sink.
+   */
   completion(): Promise<ExecutionResult> {
     this.#completion ??= this.#complete();
     return this.#completion;
   }
 
-  async signal(number: number): Promise<void> {
-    if (this.#exited === null) await this.#connection.send({ type: 'signal', number });
+  /** Only queued: whether the guest reads it is the guest's affair, and no caller of ours waits for that. */
+  signal(number: number): void {
+    if (this.#exited === null) void this.#connection.send({ type: 'signal', number });
   }
 
   /** Asks guest init to end the program, and ends the machine if it does not answer in time. */
-  async kill(): Promise<void> {
-    if (this.#collected) return;
+  kill(): void {
+    if (this.#collected || this.#stopping) return;
+    this.#stopping = true;
     this.#setDeadline(
       this.#timeouts.collectMs,
       new GlasshouseError('guest_unresponsive', 'The guest did not answer a request to stop in time.'),
     );
-    if (this.#exited === null) await this.#connection.send({ type: 'kill' });
+    if (this.#exited === null) void this.#connection.send({ type: 'kill' });
   }
 
   /** Ends the machine for a reason of ours. */
   condemn(verdict: GlasshouseError): void {
     this.#verdict ??= verdict;
+    this.#delivery.abandon();
     void this.#machine.destroy();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopTimers();
     this.#stdin.stop();
+    this.#delivery.abandon();
     await this.#machine.destroy();
-    await this.#completion;
+    await Promise.allSettled([this.#completion]);
     await this.#outputFiles[Symbol.asyncDispose]();
   }
 
@@ -179,6 +194,7 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     this.#endedAt ??= performance.now();
     // A virgin guest served one program: there is nothing in it to shut down.
     await this.#machine.destroy();
+    if (this.#delivery.failure !== null) throw this.#delivery.failure;
     return this.#result(lost);
   }
 
@@ -186,7 +202,7 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     switch (message.type) {
       case 'stdout':
       case 'stderr':
-        await this.#spec.sink.write(message.type, message.bytes);
+        await this.#delivery.write(message.type, message.bytes);
         return;
       case 'stdin_credit':
         this.#stdin.grant(message.bytes);
@@ -243,6 +259,7 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
   async #explain(error: unknown): Promise<GlasshouseError> {
     if (this.#verdict !== null) return this.#verdict;
     if (error instanceof GlasshouseError && error.code !== 'guest_lost') return error;
+    if (systemErrorCode(error) === 'ENOSPC') return asGlasshouseError(error);
     // A link that breaks is a machine that dies; give it the moment it needs to be gone, then ask why.
     await this.#machine.destroy();
     const end = await this.#machine.ended;

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { GlasshouseError } from '../../base/errors.js';
 import { type GuestConnection } from '../../guest-link/connection.js';
 import { type GuestMessage } from '../../guest-link/guest-message.js';
-import { type ExecutionSpec, type InputFile, type Program } from '../backend.js';
+import { type ExecutionSpec, type InputFile, type Program, PYTHON_CODE_FILE } from '../backend.js';
 
 const ENTROPY_BYTES = 64;
 const CHUNK_BYTES = 65_536;
@@ -12,9 +12,6 @@ const MIB = 1024 * 1024;
 const ENOENT = 2;
 const ENOTDIR = 20;
 const NOT_EXECUTABLE: readonly number[] = [/* ENOEXEC */ 8, /* EACCES */ 13, /* EISDIR */ 21];
-
-/** Where the code of a Python program lies in the workspace. */
-export const CODE_FILE = 'code.py';
 
 /** What every program in a guest finds in its environment, unless the request says otherwise. */
 const GUEST_ENVIRONMENT: Readonly<Record<string, string>> = {
@@ -26,14 +23,16 @@ const GUEST_ENVIRONMENT: Readonly<Record<string, string>> = {
 
 /** argv as the guest executes it. */
 export function guestArguments(program: Program): readonly string[] {
-  return program.kind === 'python' ? ['python3', `/workspace/${CODE_FILE}`, ...program.args] : program.argv;
+  return program.kind === 'python'
+    ? ['python3', `/workspace/${PYTHON_CODE_FILE}`, ...program.args]
+    : program.argv;
 }
 
 /** All files that go into the workspace, the program's code among them. */
 export function guestFiles(spec: ExecutionSpec): readonly InputFile[] {
   if (spec.program.kind !== 'python') return spec.inputFiles;
   return [
-    { path: CODE_FILE, content: Buffer.from(spec.program.code), executable: false },
+    { path: PYTHON_CODE_FILE, content: Buffer.from(spec.program.code), executable: false },
     ...spec.inputFiles,
   ];
 }
@@ -105,6 +104,7 @@ export class StdinFeeder {
   #credit = 0;
   #stopped = false;
   #wake: (() => void) | null = null;
+  #source: AsyncIterator<Uint8Array> | null = null;
 
   constructor(connection: GuestConnection) {
     this.#connection = connection;
@@ -115,17 +115,22 @@ export class StdinFeeder {
     this.#wake?.();
   }
 
-  /** Makes feed() return as soon as it can. */
+  /** Makes feed() return as soon as it can and lets go of the source. */
   stop(): void {
+    if (this.#stopped) return;
     this.#stopped = true;
     this.#wake?.();
+    // Not awaited: an async generator answers return() only after its pending next(), which may never come.
+    this.#source?.return?.().catch(() => undefined);
   }
 
-  /** Resolves when the source has ended or stop() was called; the source is closed in both cases. */
+  /** Resolves when the source has ended, or after stop() as soon as the source says something. */
   async feed(source: AsyncIterable<Uint8Array> | 'closed'): Promise<void> {
     if (source !== 'closed') {
-      for await (const chunk of source) {
-        await this.#sendChunk(chunk);
+      const iterator = source[Symbol.asyncIterator]();
+      this.#source = iterator;
+      for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
+        await this.#sendChunk(next.value);
         if (this.#isStopped()) return;
       }
     }

@@ -57,11 +57,19 @@ export class VmBackend implements ExecutionBackend {
   }
 
   async prepare(signal: AbortSignal): Promise<void> {
-    this.#preparing ??= this.#inspect(signal).catch((error: unknown) => {
-      this.#preparing = null;
-      throw error;
-    });
-    this.#prepared = await this.#preparing;
+    for (;;) {
+      this.#preparing ??= this.#inspect(signal).catch((error: unknown) => {
+        this.#preparing = null;
+        throw error;
+      });
+      try {
+        this.#prepared = await this.#preparing;
+        return;
+      } catch (error) {
+        // Who shares a preparation with a caller that went away begins anew.
+        if (asGlasshouseError(error).code !== 'canceled' || signal.aborted) throw error;
+      }
+    }
   }
 
   describe(): BackendDescription {
@@ -130,20 +138,22 @@ export class VmBackend implements ExecutionBackend {
     execution.bootStages = { workspace: launchedAt - begunAt, ...execution.bootStages };
     this.#executions.set(execution, execution);
     // Reads on from here, whether or not somebody waits: the guest must never stand still for us.
-    void execution.completion();
+    execution.completion().catch(() => undefined);
     return execution;
   }
 
-  wait(handle: ExecutionHandle): Promise<ExecutionResult> {
+  async wait(handle: ExecutionHandle): Promise<ExecutionResult> {
     return this.#require(handle).completion();
   }
 
-  async signal(handle: ExecutionHandle, signal: NodeJS.Signals): Promise<void> {
-    await this.#executions.get(handle)?.signal(constants.signals[signal]);
+  signal(handle: ExecutionHandle, signal: NodeJS.Signals): Promise<void> {
+    this.#executions.get(handle)?.signal(constants.signals[signal]);
+    return Promise.resolve();
   }
 
-  async kill(handle: ExecutionHandle): Promise<void> {
-    await this.#executions.get(handle)?.kill();
+  kill(handle: ExecutionHandle): Promise<void> {
+    this.#executions.get(handle)?.kill();
+    return Promise.resolve();
   }
 
   async cleanup(handle: ExecutionHandle): Promise<void> {

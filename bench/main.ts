@@ -1,0 +1,33 @@
+/**
+ * `npm run bench [-- NAME...] [-- --runs N --boots N]`: measures on this machine and prints ratios. Names: cold, cli,
+ * boots; cold and cli when none is given.
+ */
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { benchBoots } from './boots.js';
+import { benchCli } from './cli.js';
+import { benchCold } from './cold.js';
+
+const MAIN = fileURLToPath(new URL('../src/main.js', import.meta.url));
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    runs: { type: 'string', default: '10' },
+    boots: { type: 'string', default: '200' },
+  },
+});
+
+const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
+  cold: () => benchCold(MAIN, Number(values.runs)),
+  cli: () => benchCli(MAIN, Number(values.runs)),
+  boots: () => benchBoots(MAIN, Number(values.boots)),
+};
+
+for (const name of positionals.length > 0 ? positionals : ['cold', 'cli']) {
+  const bench = BENCHES[name];
+  if (bench === undefined)
+    throw new Error(`there is no benchmark ${name}; there are: ${Object.keys(BENCHES).join(', ')}`);
+  await bench();
+}

@@ -1,0 +1,414 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import { type ExecutionBackend, type ExecutionSpec, type OutputStream } from '../../src/backends/backend.js';
+import { asGlasshouseError, GlasshouseError } from '../../src/base/errors.js';
+import {
+  type Candidate,
+  CollectingSink,
+  commandSpec,
+  childProcesses,
+  markedProcesses,
+  never,
+  openDescriptors,
+  PATH,
+  type Ran,
+  reasonToSkip,
+  runOn,
+  ScratchDirectory,
+  sha256,
+} from './subject.js';
+
+const MIB = 1024 * 1024;
+/** Guests boot on one processor each; more at once than this only slows them down. */
+const AT_ONCE = 2;
+
+/** What every backend promises in src/backends/backend.ts. */
+export async function describeBackend(candidate: Candidate): Promise<void> {
+  const scratch = new ScratchDirectory();
+  const backend = candidate.create(scratch);
+  const skip = await reasonToSkip(backend);
+  describe(`the ${candidate.name} backend`, { skip: skip ?? false }, () => {
+    after(() => {
+      scratch[Symbol.dispose]();
+    });
+    describeLeftovers(backend, scratch);
+    describe('as several run at once', { concurrency: AT_ONCE }, () => {
+      describeEnds(backend);
+      describeStreams(backend);
+      describeStdin(backend);
+      describeRequests(backend);
+      describeControl(backend);
+    });
+    describe('in the end', () => {
+      it('slows a program down to the pace of the sink, and holds little of its output', () =>
+        slowsDown(backend));
+    });
+  });
+}
+
+function shell(
+  backend: ExecutionBackend,
+  script: string,
+  changes: Partial<ExecutionSpec> = {},
+): Promise<Ran> {
+  return runOn(backend, ['sh', '-c', script], changes);
+}
+
+function describeEnds(backend: ExecutionBackend): void {
+  it('reports the exit code, when the program began, and how long it ran', async () => {
+    const { handle, result } = await shell(backend, 'exit 255');
+    assert.deepEqual(result.termination, { kind: 'exited', exitCode: 255 });
+    assert.equal(result.outputFilesComplete, true);
+    const stages = Object.values(handle.bootStages);
+    assert.ok(stages.length > 0 && stages.every((stage) => stage >= 0));
+    const sum = stages.reduce((total, stage) => total + stage, 0);
+    assert.ok(Math.abs(sum - handle.bootMs) < 1, `stages add up to ${sum} of ${handle.bootMs}`);
+    assert.ok(result.runMs >= 0);
+  });
+
+  it('reports the signal that ended the program', async () => {
+    const { result } = await shell(backend, 'kill -SEGV $$');
+    assert.deepEqual(result.termination, { kind: 'signaled', signal: 'SIGSEGV' });
+  });
+
+  it('refuses a command that does not exist', async () => {
+    await assert.rejects(runOn(backend, ['no-such-command-of-glasshouse']), { code: 'command_not_found' });
+  });
+
+  it('refuses a command that cannot be executed', async () => {
+    await assert.rejects(runOn(backend, ['/etc/passwd']), { code: 'command_not_executable' });
+  });
+}
+
+function describeStreams(backend: ExecutionBackend): void {
+  it('passes stdout and stderr on while the program runs', async () => {
+    const sink = new CollectingSink();
+    const script = 'echo one; echo two >&2; read line; echo "three $line"';
+    const answer = withResolvers<Uint8Array>();
+    const stdin = (async function* () {
+      yield await answer.promise;
+    })();
+    const handle = await backend.start(commandSpec(['sh', '-c', script], { sink, stdin }), never);
+    // The program cannot go on before it is answered, and it is answered only because both words arrived.
+    await Promise.all([sink.saw('one\n', 'stdout'), sink.saw('two\n', 'stderr')]);
+    answer.resolve(Buffer.from('answer\n'));
+    const result = await backend.wait(handle);
+    await backend.cleanup(handle);
+    assert.deepEqual(result.termination, { kind: 'exited', exitCode: 0 });
+    assert.equal(sink.text('stdout'), 'one\nthree answer\n');
+    assert.equal(sink.text('stderr'), 'two\n');
+  });
+
+  it('keeps every byte of both streams', async () => {
+    const all = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
+    const program =
+      'import sys; b=bytes(range(256)); sys.stdout.buffer.write(b*999); sys.stderr.buffer.write(b[::-1])';
+    const { stdout, stderr } = await runOn(backend, ['python3', '-c', program]);
+    assert.equal(stdout.length, 256 * 999);
+    assert.equal(sha256(stdout), sha256(Buffer.concat(Array.from({ length: 999 }, () => all))));
+    assert.deepEqual(stderr, Buffer.from(all).reverse());
+  });
+
+  it('goes on when nobody takes a stream any more', async () => {
+    const stderr = new CollectingSink();
+    const sink = {
+      async write(stream: OutputStream, chunk: Uint8Array): Promise<void> {
+        if (stream === 'stdout') throw new GlasshouseError('output_closed', 'gone');
+        await stderr.write(stream, chunk);
+      },
+    };
+    const { result } = await shell(
+      backend,
+      'trap "" PIPE; head -c 300000 /dev/zero 2>/dev/null; echo on >&2; exit 4',
+      { sink },
+    );
+    assert.deepEqual(result.termination, { kind: 'exited', exitCode: 4 });
+    assert.equal(stderr.text('stderr'), 'on\n');
+  });
+
+  it('ends the program when the sink fails', async () => {
+    const sink = {
+      write: () => Promise.reject(new GlasshouseError('disk_full', 'no room for output')),
+    };
+    const handle = await backend.start(commandSpec(['sh', '-c', 'echo; exec sleep 1000'], { sink }), never);
+    await assert.rejects(backend.wait(handle), { code: 'disk_full' });
+    await backend.cleanup(handle);
+    assert.deepEqual(markedProcesses(handle.executionId), []);
+  });
+
+  for (const ending of ['kill', 'cleanup'] as const) {
+    it(`is not held up by a stuck sink after ${ending}()`, async () => {
+      const first = withResolvers<null>();
+      const sink = {
+        write: () => {
+          first.resolve(null);
+          return new Promise<void>(() => undefined);
+        },
+      };
+      const handle = await backend.start(commandSpec(['sh', '-c', 'yes'], { sink }), never);
+      await first.promise;
+      if (ending === 'kill') {
+        await backend.kill(handle);
+        await backend.wait(handle);
+      }
+      await backend.cleanup(handle);
+      assert.deepEqual(markedProcesses(handle.executionId), []);
+    });
+  }
+}
+
+async function slowsDown(backend: ExecutionBackend): Promise<void> {
+  const total = 48 * MIB;
+  const pending: Record<OutputStream, number> = { stdout: 0, stderr: 0 };
+  let taken = 0;
+  let worst = 0;
+  let highest = 0;
+  const before = process.memoryUsage().rss;
+  const sink = {
+    async write(stream: OutputStream, chunk: Uint8Array): Promise<void> {
+      pending[stream] += 1;
+      worst = Math.max(worst, pending[stream]);
+      await new Promise((resolve) => setImmediate(resolve));
+      taken += chunk.length;
+      highest = Math.max(highest, process.memoryUsage.rss());
+      pending[stream] -= 1;
+    },
+  };
+  await shell(backend, `head -c ${total} /dev/zero`, { sink });
+  assert.equal(taken, total);
+  assert.equal(worst, 1, 'the next chunk of a stream comes only after the one before was taken');
+  assert.ok(highest - before < total / 2, `grew by ${highest - before} bytes`);
+}
+
+function describeStdin(backend: ExecutionBackend): void {
+  it('carries 10 MB of stdin, byte for byte', async () => {
+    const chunk = Buffer.from(Array.from({ length: 100_003 }, (_, index) => (index * 7) % 256));
+    const chunks = Array.from({ length: 105 }, () => chunk);
+    const { stdout } = await runOn(backend, ['sha256sum'], { stdin: streamOf(chunks) });
+    assert.equal(stdout.toString().slice(0, 64), sha256(Buffer.concat(chunks)));
+  });
+
+  it('takes no more of stdin than a program that never reads lets it', async () => {
+    let offered = 0;
+    const endless = (async function* () {
+      for (;;) {
+        offered += 65_536;
+        yield await Promise.resolve(Buffer.alloc(65_536));
+      }
+    })();
+    const { result } = await shell(backend, 'sleep 1; exit 3', { stdin: endless });
+    assert.deepEqual(result.termination, { kind: 'exited', exitCode: 3 });
+    assert.ok(offered < 4 * MIB, `${offered} bytes were taken`);
+  });
+
+  it('ends the program when the source of stdin fails', async () => {
+    const broken = (async function* () {
+      yield await Promise.resolve(Buffer.from('x'));
+      throw new Error('the source broke');
+    })();
+    const handle = await backend.start(commandSpec(['sleep', '1000'], { stdin: broken }), never);
+    const ended = await backend.wait(handle).then(
+      ({ termination }) => (termination.kind === 'lost' ? termination.error : null),
+      (error: unknown) => asGlasshouseError(error),
+    );
+    await backend.cleanup(handle);
+    assert.match(ended?.message ?? '', /stdin|source broke/);
+  });
+}
+
+function describeRequests(backend: ExecutionBackend): void {
+  it('passes arguments on as they are', async () => {
+    const values = [
+      '',
+      ' ',
+      'a b',
+      "it's",
+      '"$HOME"',
+      '*',
+      'ünïcødé ☃ 🚀',
+      '-n',
+      'line\nbreak',
+      'x'.repeat(32_768),
+    ];
+    const { stdout } = await shell(backend, 'for a; do printf "%s\\0" "$a"; done', {
+      program: {
+        kind: 'command',
+        argv: ['sh', '-c', 'for a; do printf "%s\\0" "$a"; done', 'sh', ...values],
+      },
+    });
+    assert.deepEqual(stdout.toString().split('\0').slice(0, -1), values);
+  });
+
+  it('gives the program the environment of the request and nothing of ours', async () => {
+    process.env['GLASSHOUSE_TEST_SECRET'] = 'secret';
+    try {
+      const odd = { EMPTY: '', SPACES: ' a  b ', LINES: 'a\nb', SNOW: '☃', EQUALS: 'a=b=c' };
+      const { stdout } = await runOn(backend, ['env', '-0'], { environment: { PATH, ...odd } });
+      const seen = Object.fromEntries(
+        stdout
+          .toString()
+          .split('\0')
+          .slice(0, -1)
+          .map((line): [string, string] => [
+            line.slice(0, line.indexOf('=')),
+            line.slice(line.indexOf('=') + 1),
+          ]),
+      );
+      for (const [name, value] of Object.entries({ PATH, ...odd })) assert.equal(seen[name], value, name);
+      const additions = Object.keys(seen).filter((name) => name !== 'PATH' && !Object.hasOwn(odd, name));
+      const documented = ['HOME', 'LANG', 'USER', 'GLASSHOUSE_EXECUTION_ID'];
+      assert.deepEqual(
+        additions.filter((name) => !documented.includes(name)),
+        [],
+      );
+    } finally {
+      delete process.env['GLASSHOUSE_TEST_SECRET'];
+    }
+  });
+}
+
+function describeControl(backend: ExecutionBackend): void {
+  it('delivers a signal to the program', async () => {
+    const sink = new CollectingSink();
+    const script = 'trap "echo caught; exit 7" USR1; echo ready; while :; do sleep 0.1; done';
+    const handle = await backend.start(commandSpec(['sh', '-c', script], { sink }), never);
+    await sink.saw('ready');
+    await backend.signal(handle, 'SIGUSR1');
+    const result = await backend.wait(handle);
+    await backend.signal(handle, 'SIGUSR1');
+    await backend.cleanup(handle);
+    assert.deepEqual(result.termination, { kind: 'exited', exitCode: 7 });
+    assert.equal(sink.text('stdout'), 'ready\ncaught\n');
+  });
+
+  it('kills a program that ignores SIGTERM, and children that hold its stdout open', async () => {
+    const sink = new CollectingSink();
+    const script = 'trap "" TERM INT HUP; sleep 1000 & (setsid sleep 1000 &) ; echo ready; wait';
+    const handle = await backend.start(commandSpec(['sh', '-c', script], { sink }), never);
+    await sink.saw('ready');
+    await backend.signal(handle, 'SIGTERM');
+    await Promise.all([backend.kill(handle), backend.kill(handle)]);
+    const result = await backend.wait(handle);
+    assert.deepEqual(result.termination, { kind: 'signaled', signal: 'SIGKILL' });
+    assert.deepEqual(markedProcesses(handle.executionId), []);
+    await backend.kill(handle);
+    await backend.cleanup(handle);
+  });
+
+  it('ends with the first process, whoever still holds stdout open', async () => {
+    const { handle, result, stdout } = await shell(
+      backend,
+      'sleep 1000 & (setsid sleep 1000 &) ; echo done; exit 5',
+    );
+    assert.deepEqual(result.termination, { kind: 'exited', exitCode: 5 });
+    assert.equal(stdout.toString(), 'done\n');
+    assert.deepEqual(markedProcesses(handle.executionId), []);
+  });
+
+  it('answers wait() as often as it is asked', async () => {
+    const handle = await backend.start(commandSpec(['sh', '-c', 'exit 9']), never);
+    const [one, two] = await Promise.all([backend.wait(handle), backend.wait(handle)]);
+    const three = await backend.wait(handle);
+    await backend.cleanup(handle);
+    for (const result of [one, two, three]) {
+      assert.deepEqual(result.termination, { kind: 'exited', exitCode: 9 });
+    }
+  });
+
+  it('keeps two executions apart', async () => {
+    const run = (word: string): Promise<Ran> =>
+      shell(backend, 'read line; echo "$WORD $line"', {
+        environment: { PATH, WORD: word },
+        stdin: streamOf([Buffer.from(`in-${word}\n`)]),
+      });
+    const [left, right] = await Promise.all([run('left'), run('right')]);
+    assert.equal(left.stdout.toString(), 'left in-left\n');
+    assert.equal(right.stdout.toString(), 'right in-right\n');
+    assert.notEqual(left.handle.executionId, right.handle.executionId);
+  });
+}
+
+function describeLeftovers(backend: ExecutionBackend, scratch: ScratchDirectory): void {
+  let descriptors: string[] = [];
+  let names: string[] = [];
+
+  /** Before the first execution of all: what any of them left would show. */
+  before(() => {
+    descriptors = openDescriptors();
+    names = scratch.names();
+  });
+
+  function assertNothingLeft(executionId: string): void {
+    assert.deepEqual(markedProcesses(executionId), []);
+    assert.deepEqual(childProcesses(), []);
+    assert.deepEqual(openDescriptors(), descriptors);
+    assert.deepEqual(scratch.names(), names);
+  }
+
+  it('leaves nothing after cleanup(), however often it is called', async () => {
+    const handle = await backend.start(commandSpec(['sh', '-c', 'echo x; sleep 1000 &']), never);
+    await backend.wait(handle);
+    await Promise.all([backend.cleanup(handle), backend.cleanup(handle)]);
+    await backend.cleanup(handle);
+    assertNothingLeft(handle.executionId);
+  });
+
+  it('leaves nothing after cleanup() of a program that still runs', async () => {
+    const sink = new CollectingSink();
+    const spec = commandSpec(['sh', '-c', 'setsid sleep 1000 & echo ready; cat'], {
+      sink,
+      stdin: silentSource(),
+    });
+    const handle = await backend.start(spec, never);
+    await sink.saw('ready');
+    await backend.cleanup(handle);
+    assertNothingLeft(handle.executionId);
+  });
+
+  it('starts nothing when it was canceled before', async () => {
+    const spec = commandSpec(['sleep', '1000']);
+    await assert.rejects(backend.start(spec, AbortSignal.abort()), { code: 'canceled' });
+    assertNothingLeft(spec.executionId);
+  });
+
+  it('leaves nothing when it is canceled while it starts', async () => {
+    const controller = new AbortController();
+    const spec = commandSpec(['sleep', '1000']);
+    const starting = backend.start(spec, controller.signal);
+    setImmediate(() => {
+      controller.abort();
+    });
+    // A backend that starts in no time may be faster than the cancellation.
+    const handle = await starting.catch((error: unknown) => {
+      assert.equal(asGlasshouseError(error).code, 'canceled');
+      return null;
+    });
+    if (handle !== null) await backend.cleanup(handle);
+    assertNothingLeft(spec.executionId);
+  });
+
+  it('leaves nothing when the command does not exist', async () => {
+    const spec = commandSpec(['no-such-command-of-glasshouse']);
+    await assert.rejects(backend.start(spec, never), { code: 'command_not_found' });
+    assertNothingLeft(spec.executionId);
+  });
+}
+
+async function* streamOf(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array, void> {
+  for (const chunk of chunks) yield await Promise.resolve(chunk);
+}
+
+/** A source that never says anything, as a terminal at which nobody types. */
+async function* silentSource(): AsyncGenerator<Uint8Array, void> {
+  yield await new Promise<Uint8Array>(() => undefined);
+}
+
+/** Promise.withResolvers() of ES2024, which Node.js 20 lacks. */
+export function withResolvers<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => undefined;
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}

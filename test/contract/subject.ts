@@ -1,0 +1,220 @@
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import {
+  type ExecutionBackend,
+  type ExecutionHandle,
+  type ExecutionResult,
+  type ExecutionSpec,
+  type OutputSink,
+  type OutputStream,
+} from '../../src/backends/backend.js';
+import { ProcessBackend } from '../../src/backends/process/process-backend.js';
+import { MARKER_VARIABLE } from '../../src/backends/process/process-tree.js';
+import { QemuMonitor } from '../../src/backends/qemu/qemu-monitor.js';
+import { type GuestTimeouts } from '../../src/backends/vm/guest-execution.js';
+import { type Accelerator, type VirtualMachineMonitor } from '../../src/backends/vm/machine.js';
+import { VmBackend } from '../../src/backends/vm/vm-backend.js';
+import { asGlasshouseError } from '../../src/base/errors.js';
+import {
+  hasEnded,
+  hasEnvironmentEntry,
+  listPids,
+  type ProcessEntry,
+  readProcess,
+} from '../../src/base/process-table.js';
+import { uuidv7 } from '../../src/base/uuid.js';
+import { defaultImageDirectory } from '../../src/images/locate.js';
+
+export const never: AbortSignal = new AbortController().signal;
+export const PATH = '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin';
+export const LIMITS = { memoryMb: 128, cpus: 1, diskMb: 32, pids: 64, outputBytes: 1 << 20 } as const;
+
+/**
+ * A directory of the test's own, removed with everything in it at the end of its scope. It also takes in the
+ * temporary files of the code under test.
+ */
+export class ScratchDirectory implements Disposable {
+  readonly path = mkdtempSync(join(tmpdir(), 'glasshouse-test-'));
+  readonly #temporary = process.env['TMPDIR'];
+
+  constructor() {
+    process.env['TMPDIR'] = this.make('tmp');
+  }
+
+  /** A directory inside it. */
+  make(name: string): string {
+    const directory = join(this.path, name);
+    mkdirSync(directory, { recursive: true });
+    return directory;
+  }
+
+  /** Every name in it, at any depth. */
+  names(): string[] {
+    return readdirSync(this.path, { recursive: true, encoding: 'utf8' }).sort();
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#temporary === undefined) delete process.env['TMPDIR'];
+    else process.env['TMPDIR'] = this.#temporary;
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
+
+/** Keeps everything, and lets a test wait until a text has appeared. */
+export class CollectingSink implements OutputSink {
+  readonly chunks: Record<OutputStream, Uint8Array[]> = { stdout: [], stderr: [] };
+  #watchers: (() => void)[] = [];
+
+  write(stream: OutputStream, chunk: Uint8Array): Promise<void> {
+    this.chunks[stream].push(Uint8Array.from(chunk));
+    for (const watcher of this.#watchers) watcher();
+    return Promise.resolve();
+  }
+
+  bytes(stream: OutputStream): Buffer {
+    return Buffer.concat(this.chunks[stream]);
+  }
+
+  text(stream: OutputStream): string {
+    return this.bytes(stream).toString('utf8');
+  }
+
+  /** Resolves when the stream contains `text`. */
+  saw(text: string, stream: OutputStream = 'stdout'): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (this.text(stream).includes(text)) resolve();
+      };
+      this.#watchers.push(look);
+      look();
+    });
+  }
+}
+
+export function commandSpec(
+  argv: readonly [string, ...string[]],
+  changes: Partial<ExecutionSpec> = {},
+): ExecutionSpec {
+  return {
+    executionId: uuidv7(),
+    program: { kind: 'command', argv },
+    environment: { PATH },
+    inputFiles: [],
+    stdin: 'closed',
+    stdout: 'capture',
+    stderr: 'capture',
+    sink: new CollectingSink(),
+    limits: LIMITS,
+    ...changes,
+  };
+}
+
+export interface QemuParts {
+  readonly timeouts?: Partial<GuestTimeouts>;
+  readonly imageDirectory?: string;
+  readonly spoolDirectory?: string;
+  readonly binary?: string;
+  readonly accelerators?: readonly Accelerator[];
+  readonly monitor?: VirtualMachineMonitor;
+}
+
+/** The real VmBackend over the real QEMU, with its files in `scratch`. TCG unless told otherwise: no search. */
+export function makeQemuBackend(scratch: ScratchDirectory, parts: QemuParts = {}): VmBackend {
+  const { binary = 'qemu-system-x86_64', accelerators = ['tcg'] } = parts;
+  return new VmBackend({
+    monitor: parts.monitor ?? new QemuMonitor({ binary, accelerators }),
+    imageDirectory: parts.imageDirectory ?? defaultImageDirectory(),
+    spoolDirectory: parts.spoolDirectory ?? scratch.make('spool'),
+    acceleratorFile: join(scratch.make('cache'), 'accelerator.json'),
+    timeouts: { bootMs: 60_000, collectMs: 8_000, ...parts.timeouts },
+  });
+}
+
+export interface Candidate {
+  readonly name: string;
+  create(scratch: ScratchDirectory): ExecutionBackend;
+}
+
+export const CANDIDATES: readonly Candidate[] = [
+  { name: 'process', create: () => new ProcessBackend() },
+  { name: 'qemu', create: (scratch) => makeQemuBackend(scratch) },
+];
+
+/** Why the backend cannot run here; null when it can. Anything but a lack of this machine is thrown. */
+export async function reasonToSkip(backend: ExecutionBackend): Promise<string | null> {
+  try {
+    await backend.prepare(never);
+    return null;
+  } catch (error) {
+    const failure = asGlasshouseError(error);
+    if (['tool_missing', 'image_missing', 'backend_unavailable'].includes(failure.code))
+      return failure.message;
+    throw failure;
+  }
+}
+
+export interface Ran {
+  readonly handle: ExecutionHandle;
+  readonly result: ExecutionResult;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+}
+
+/** Starts, waits and cleans up. */
+export async function runOn(
+  backend: ExecutionBackend,
+  argv: readonly [string, ...string[]],
+  changes: Partial<ExecutionSpec> = {},
+): Promise<Ran> {
+  const sink = new CollectingSink();
+  const handle = await backend.start(commandSpec(argv, { sink, ...changes }), never);
+  try {
+    const result = await backend.wait(handle);
+    return { handle, result, stdout: sink.bytes('stdout'), stderr: sink.bytes('stderr') };
+  } finally {
+    await backend.cleanup(handle);
+  }
+}
+
+/** The living processes that carry the mark of an execution. */
+export function markedProcesses(executionId: string): number[] {
+  return livingProcesses((entry) => hasEnvironmentEntry(entry, `${MARKER_VARIABLE}=${executionId}`));
+}
+
+/** The living processes that this test process started. */
+export function childProcesses(): number[] {
+  return livingProcesses((entry) => entry.parentPid === process.pid);
+}
+
+function livingProcesses(matches: (entry: ProcessEntry) => boolean): number[] {
+  return listPids().filter((pid) => {
+    const entry = readProcess(pid);
+    return entry !== null && !hasEnded(entry) && matches(entry);
+  });
+}
+
+/** What the open descriptors of this process lead to, sorted; numbers of pipes and sockets are left out. */
+export function openDescriptors(): string[] {
+  return readdirSync('/proc/self/fd')
+    .flatMap((name) => {
+      try {
+        return [readlinkSync(`/proc/self/fd/${name}`).replace(/:\[\d+\]$/, '')];
+      } catch {
+        return []; // The descriptor of the listing itself is gone again.
+      }
+    })
+    .sort();
+}
+
+export function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+export function candidate(name: string): Candidate {
+  const found = CANDIDATES.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`there is no backend ${name} to test`);
+  return found;
+}
