@@ -20,7 +20,7 @@ export async function buildGuestImage(services: Services, console: Console, json
       directory: services.config.imageDir,
       initBinary: GUEST_INIT,
       suite: DEFAULT_SUITE,
-      mirror: null,
+      mirror: services.config.debianMirror === '' ? null : services.config.debianMirror,
       onProgress: (message) => {
         console.note(message);
       },

@@ -183,7 +183,7 @@ function defineRest(define: Define, program: Command): void {
     .description('try every backend for real and say what to do')
     .option(json, 'for programs');
   const image = program.command('image').description('the guest image').exitOverride();
-  define(image, 'build', ['image_dir'], async (services, console, flags) =>
+  define(image, 'build', ['image_dir', 'debian_mirror'], async (services, console, flags) =>
     (await import('./image.js')).buildGuestImage(services, console, flags['json'] === true),
   )
     .description('build it from the newest Debian packages')

@@ -56,6 +56,12 @@ export const SETTINGS = {
     defaultText: '`build/image` in the package',
     description: 'Directory of the guest image.',
   },
+  debian_mirror: {
+    kind: 'text',
+    default: '',
+    defaultText: "Debian's own servers",
+    description: 'Mirror that the packages of the guest image come from; read when an image is built.',
+  },
   host: {
     kind: 'text',
     default: '127.0.0.1',
