@@ -19,6 +19,8 @@ const ALL_SIGNALS = [...WITNESSED_SIGNALS, 'SIGTSTP', 'SIGCONT'] as const;
  * from the kernel: only what was sent to us alone is passed on, and stopping works as for any other job. In a session
  * of its own the program gets nothing by itself: everything is passed on, and when we are told to stop, the program
  * stops too.
+ *
+ * Dispose of it last, when the receipt has been written: from then on a signal ends us as it ends any process.
  */
 export function forwardSignals(forwarding: SignalForwarding): AsyncDisposable {
   return forwarding.terminal

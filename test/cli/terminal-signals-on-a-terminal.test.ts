@@ -15,7 +15,7 @@ const terminalScript = join(repository, 'test/fixtures/process/terminal.py');
 const runCommand = join(import.meta.dirname, '../fixtures/process/run-command.js');
 
 type Step =
-  | readonly ['expect' | 'type' | 'type_until_end', string]
+  | readonly ['expect' | 'type', string]
   | readonly ['kill', number]
   | readonly ['resize', number, number]
   | readonly ['stopped']
@@ -155,13 +155,17 @@ describe('on a terminal', { skip: existsSync(PYTHON) ? false : 'python3 is not i
 
   it('a second Ctrl-C kills a program that ignores the first', { timeout: 60_000 }, async () => {
     const played = await onTerminal(
-      `trap '' INT TERM HUP; echo ready; while :; do read -r _; done`,
+      `trap '' INT HUP; trap 'echo TERM' TERM; echo ready; while :; do read -r _; done`,
       ['expect', 'ready'],
-      ['type_until_end', '\x03'],
+      ['type', '\x03'],
+      // Signals are handled in order: when this one has been passed on, the first Ctrl-C has been dealt with.
+      ['kill', constants.signals.SIGTERM],
+      ['expect', 'TERM'],
+      ['type', '\x03'],
     );
     assert.deepEqual([played.ended, played.number], ['exited', 137]);
     assert.equal(played.report.killed, true);
-    assert.deepEqual(played.report.sent, []);
+    assert.deepEqual(played.report.sent, ['SIGTERM']);
     assert.deepEqual(processesOf(played.report.executionId), []);
   });
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { constants as fileConstants, readdirSync, readlinkSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { constants } from 'node:os';
 import { describe, it } from 'node:test';
 
 import { type OutputSink } from '../../../src/backends/backend.js';
@@ -10,6 +10,7 @@ import { ProcessBackend } from '../../../src/backends/process/process-backend.js
 import { GlasshouseError } from '../../../src/base/errors.js';
 import {
   CollectingSink,
+  ScratchDirectory,
   backend,
   never,
   openDescriptors,
@@ -322,7 +323,8 @@ describe('signal, kill and cleanup', () => {
   it('leaves no descriptor, process or file behind in 200 runs', { timeout: 120_000 }, async () => {
     await shell('exit 0', { stdin: bytesOf('warm up') });
     const before = openDescriptors();
-    const files = readdirSync(tmpdir());
+    using scratch = new ScratchDirectory();
+    process.env['TMPDIR'] = scratch.path;
     for (let i = 0; i < 200; i += 1) {
       if (i % 4 === 0) await assert.rejects(run(['no-such-command-here']));
       else {
@@ -331,10 +333,8 @@ describe('signal, kill and cleanup', () => {
       }
     }
     assert.equal(openDescriptors(), before);
-    assert.deepEqual(
-      readdirSync(tmpdir()).filter((name) => !files.includes(name)),
-      [],
-    );
+    delete process.env['TMPDIR'];
+    assert.deepEqual(readdirSync(scratch.path), []);
   });
 
   it('starts nothing for a caller who has gone', async () => {
