@@ -1,0 +1,4 @@
+import { candidate } from '../contract/subject.js';
+import { describeHostilePrograms } from './programs.js';
+
+await describeHostilePrograms(candidate('qemu'));
