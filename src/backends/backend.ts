@@ -72,6 +72,8 @@ export interface ExecutionSpec {
 /** One started execution. The backend that made it is the only one that can look inside. */
 export interface ExecutionHandle {
   readonly executionId: string;
+  /** Resolves when the program itself has ended; what it left is still being collected then. Never rejects. */
+  readonly programEnded: Promise<void>;
   /** Milliseconds from the call of start() to the first instruction of the program. */
   readonly bootMs: number;
   /** Stages of `bootMs` in order, in milliseconds. */

@@ -42,7 +42,7 @@ export const ERROR_CODES = {
     'A flag, environment variable or configuration file has a value that is not allowed.',
   output_closed: 'Whoever read the output went away.',
   canceled: 'The caller went away or Glasshouse is shutting down.',
-  owner_died: 'The Glasshouse process that ran this execution died before it ended.',
+  owner_died: 'The Glasshouse process that ran this execution is gone and left no receipt for it.',
   internal: 'A defect in Glasshouse.',
 } as const;
 

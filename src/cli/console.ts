@@ -1,3 +1,5 @@
+import { isatty } from 'node:tty';
+
 import { escapeUnprintable } from '../base/printable.js';
 
 export type Style = 'good' | 'bad' | 'dim' | 'bold';
@@ -10,7 +12,8 @@ export class Console {
 
   constructor() {
     const wanted = process.env['NO_COLOR'] === undefined || process.env['NO_COLOR'] === '';
-    this.#colour = wanted && process.stdout.isTTY && process.env['TERM'] !== 'dumb';
+    // Not process.stdout.isTTY: touching process.stdout changes the mode of a terminal that a command shares.
+    this.#colour = wanted && isatty(1) && process.env['TERM'] !== 'dumb';
   }
 
   /** One line for people; text that came from elsewhere must have gone through printable(). */

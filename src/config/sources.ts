@@ -9,8 +9,11 @@ import { SETTINGS, SETTING_NAMES, type SettingName, isSettingName } from './sett
 /** What one source says; settings that it does not mention are absent. */
 export type PartialValues = Partial<Record<SettingName, SettingValue>>;
 
-/** The variable that names the configuration file; the only GLASSHOUSE_ variable that is not a setting. */
+/** The variable that names the configuration file. */
 export const CONFIG_VARIABLE = 'GLASSHOUSE_CONFIG';
+
+/** GLASSHOUSE_ variables that are no settings; the second marks what `glasshouse run` started, itself included. */
+const NOT_SETTINGS: readonly string[] = [CONFIG_VARIABLE, 'GLASSHOUSE_EXECUTION_ID'];
 
 const PREFIX = 'GLASSHOUSE_';
 const LARGEST_FILE_BYTES = 1024 * 1024;
@@ -32,7 +35,7 @@ export function readFlags(
 export function readEnvironment(at: Surroundings): PartialValues {
   const values: PartialValues = {};
   for (const [variable, text] of Object.entries(at.environment)) {
-    if (!variable.startsWith(PREFIX) || variable === CONFIG_VARIABLE || text === undefined) continue;
+    if (!variable.startsWith(PREFIX) || NOT_SETTINGS.includes(variable) || text === undefined) continue;
     const name = variable.slice(PREFIX.length).toLowerCase();
     if (!isSettingName(name) || environmentName(name) !== variable)
       throw unknown(variable, 'environment variable', [

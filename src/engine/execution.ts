@@ -53,6 +53,9 @@ export async function runOnce(
   }
   try {
     interruption.interruptAfter(request.timeoutMs);
+    void handle.programEnded.then(() => {
+      interruption.stopClock();
+    });
     const ending = new Ending(backend, handle, interruption);
     request.onStarted?.({
       signal: (name) => backend.signal(handle, name),
@@ -114,6 +117,11 @@ class InterruptionController {
     }, milliseconds);
   }
 
+  /** The deadline no longer counts: the program met it. */
+  stopClock(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
   /** Calls back at once when the run was already interrupted. */
   onInterrupt(callback: (cause: Interruption) => void): void {
     const fire = (): void => {
@@ -125,7 +133,7 @@ class InterruptionController {
 
   /** The run is over: nothing can interrupt it any more. */
   release(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.stopClock();
     this.#outer.removeEventListener('abort', this.#cancel);
   }
 }

@@ -47,7 +47,7 @@ export function requestRecord(
           cpus: limits.cpus,
           disk_mb: limits.diskMb,
           pids: limits.pids,
-          output_bytes: limits.outputBytes,
+          output_bytes: request.capture.endAfterBytes,
         },
   };
 }

@@ -8,7 +8,7 @@ import { environmentRecord } from './record.js';
 
 const ERROR: ErrorCode = 'owner_died';
 const EXPLANATION =
-  'The Glasshouse process that ran this execution died before it ended; nothing is known of its end.';
+  'The Glasshouse process that ran this execution is gone and left no receipt; nothing is known of how it ended.';
 
 export interface RecoveryOptions {
   readonly store: ReceiptStore;

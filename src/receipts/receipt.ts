@@ -75,7 +75,8 @@ export interface LimitsRecord {
   readonly cpus: number;
   readonly disk_mb: number;
   readonly pids: number;
-  readonly output_bytes: number;
+  /** Null: output was not limited. */
+  readonly output_bytes: number | null;
 }
 
 export interface Outcome {

@@ -54,7 +54,7 @@ const limits = objectOf<LimitsRecord>({
   cpus: integer({ min: 1 }),
   disk_mb: integer({ min: 1 }),
   pids: integer({ min: 1 }),
-  output_bytes: integer(),
+  output_bytes: nullable(integer()),
 });
 
 const request = objectOf<Request>({

@@ -21,6 +21,7 @@ export class RunningProgram implements ExecutionHandle {
   readonly executionId: string;
   readonly bootMs: number;
   readonly bootStages: Readonly<Record<string, number>>;
+  readonly programEnded: Promise<void>;
   /** Never rejects before somebody asks: wait() hands out this very promise. */
   readonly result: Promise<ExecutionResult>;
   readonly #child: ChildProcess;
@@ -42,6 +43,7 @@ export class RunningProgram implements ExecutionHandle {
 
   constructor(program: LaunchedProgram, spec: ExecutionSpec, bootStages: Readonly<Record<string, number>>) {
     this.executionId = spec.executionId;
+    this.programEnded = this.#end.then(() => undefined);
     this.bootStages = bootStages;
     this.bootMs = Object.values(bootStages).reduce((sum, stage) => sum + stage, 0);
     this.#child = program.child;

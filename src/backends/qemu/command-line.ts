@@ -43,8 +43,10 @@ export function kernelCommandLine(options: CommandLineOptions): string {
     `initcall_blacklist=${UNUSED_INITCALLS.join(',')}`,
   ];
   // Without it one boot in five hangs under TCG: the kernel calibrates against a timer whose interrupt never comes.
-  if (options.accelerator === 'tcg' && options.tscKhz !== null)
-    parameters.push(`tsc_early_khz=${options.tscKhz}`);
+  // tsc=reliable: otherwise its clock counts ticks, which an emulator on a busy host loses.
+  if (options.accelerator === 'tcg' && options.tscKhz !== null) {
+    parameters.push(`tsc_early_khz=${options.tscKhz}`, 'tsc=reliable');
+  }
   return parameters.join(' ');
 }
 

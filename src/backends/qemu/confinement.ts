@@ -29,7 +29,9 @@ export function confinement(needsKvm: boolean): Confinement {
     };
   }
   const id = String(FIRST_UID + randomInt(UID_COUNT));
-  const groups = needsKvm ? ['--groups', String(statSync('/dev/kvm').gid)] : ['--clear-groups'];
+  // Never the group of root: too much on a machine is open to it.
+  const kvmGroup = needsKvm ? statSync('/dev/kvm').gid : 0;
+  const groups = kvmGroup === 0 ? ['--clear-groups'] : ['--groups', String(kvmGroup)];
   const user = ['--reuid', id, '--regid', id, ...groups, '--bounding-set=-all'];
   return {
     prefix: ['unshare', '--net', '--ipc', '--uts', '--', ...limits, 'setpriv', ...user, ...always],

@@ -47,19 +47,24 @@ export async function findAccelerator(search: AcceleratorSearch): Promise<Accele
   );
 }
 
-/**
- * The same, remembered in `file` for as long as `key` stays the same. A single candidate needs no search here:
- * its first execution finds out as much as a trial would.
- */
+/** The same, remembered in `file` for as long as `key` stays the same. */
 export async function recallAccelerator(
   search: AcceleratorSearch,
   file: string,
   key: string,
 ): Promise<AcceleratorChoice> {
   const [only, ...others] = search.monitor.accelerators;
-  if (only !== undefined && others.length === 0) return { accelerator: only, notes: [] };
-  const known = await readChoice(file, key, search.monitor.accelerators);
-  if (known !== null) return known;
+  // Emulation needs nothing of the machine: an execution finds out as much as a trial would.
+  if (only === 'tcg' && others.length === 0) return { accelerator: only, notes: [] };
+  return (await readChoice(file, key, search.monitor.accelerators)) ?? rememberAccelerator(search, file, key);
+}
+
+/** Tries afresh and remembers. */
+export async function rememberAccelerator(
+  search: AcceleratorSearch,
+  file: string,
+  key: string,
+): Promise<AcceleratorChoice> {
   const choice = await findAccelerator(search);
   await writeFileAtomically(file, JSON.stringify({ key, ...choice }));
   return choice;

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 
-import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/errors.js';
+import { asGlasshouseError, type ErrorCode, GlasshouseError, systemErrorCode } from '../../base/errors.js';
 import { GuestConnection } from '../../guest-link/connection.js';
 import { type GuestMessage } from '../../guest-link/guest-message.js';
 import {
@@ -28,6 +28,9 @@ export interface GuestTimeouts {
   readonly collectMs: number;
 }
 
+/** What makes an execution fail even after the guest has reported its end. */
+const VOIDING: readonly ErrorCode[] = ['guest_link_violation', 'disk_full'];
+
 type Exited = Extract<GuestMessage, { type: 'exited' }>;
 
 function signalName(number: number): `SIG${string}` {
@@ -47,6 +50,7 @@ function terminationOf(exited: Exited): Termination {
  */
 export class GuestExecution implements ExecutionHandle, AsyncDisposable {
   readonly executionId: string;
+  readonly programEnded: Promise<void>;
   bootMs = 0;
   bootStages: Readonly<Record<string, number>> = {};
 
@@ -58,6 +62,7 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
   readonly #stdin: StdinFeeder;
   readonly #outputFiles: OutputFiles;
   #completion: Promise<ExecutionResult> | null = null;
+  #announceEnd: () => void = () => undefined;
   #startedAt = 0;
   #endedAt: number | null = null;
   #exited: Exited | null = null;
@@ -74,6 +79,9 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
 
   constructor(machine: VirtualMachine, spec: ExecutionSpec, timeouts: GuestTimeouts, spoolDirectory: string) {
     this.executionId = spec.executionId;
+    this.programEnded = new Promise((resolve) => {
+      this.#announceEnd = resolve;
+    });
     this.#machine = machine;
     this.#spec = spec;
     this.#timeouts = timeouts;
@@ -192,6 +200,7 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     this.#stopTimers();
     this.#stdin.stop();
     this.#endedAt ??= performance.now();
+    this.#announceEnd();
     // A virgin guest served one program: there is nothing in it to shut down.
     await this.#machine.destroy();
     if (this.#delivery.failure !== null) throw this.#delivery.failure;
@@ -210,6 +219,7 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
       case 'exited':
         this.#exited = message;
         this.#endedAt = performance.now();
+        this.#announceEnd();
         this.#setDeadline(
           this.#timeouts.collectMs,
           new GlasshouseError('guest_unresponsive', 'The guest did not send its output files in time.'),
@@ -234,8 +244,9 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
 
   #result(lost: GlasshouseError | null): ExecutionResult {
     const exited = this.#exited;
-    // A guest that broke the rules is not believed in anything it said before.
-    const believed = lost?.code === 'guest_link_violation' ? null : exited;
+    // A guest that broke the rules is not believed in anything it said before, and without room for what the
+    // program left, its result cannot be handed over.
+    const believed = lost !== null && VOIDING.includes(lost.code) ? null : exited;
     const fallback = lost ?? new GlasshouseError('internal', 'The guest ended without a reason.');
     return {
       termination: believed === null ? { kind: 'lost', error: fallback } : terminationOf(believed),

@@ -3,6 +3,7 @@ import { readSync } from 'node:fs';
 import { type FileHandle } from 'node:fs/promises';
 
 import { openAnonymousFile } from '../../base/anonymous-file.js';
+import { writeFully } from '../../base/write-fully.js';
 import { GlasshouseError } from '../../base/errors.js';
 import { type GuestMessage, type OutputKind } from '../../guest-link/guest-message.js';
 import { type OmissionReason, type OutputFile } from '../backend.js';
@@ -59,7 +60,7 @@ export class OutputFiles implements AsyncDisposable {
     if (arriving === null)
       throw new GlasshouseError('internal', 'Bytes of an output file came without a file.');
     this.#spool ??= await openAnonymousFile(this.#directory);
-    await this.#spool.write(bytes, 0, bytes.length, this.#spoolBytes);
+    await writeFully(this.#spool, bytes, this.#spoolBytes);
     this.#spoolBytes += bytes.length;
     arriving.received += bytes.length;
     arriving.hash.update(bytes);

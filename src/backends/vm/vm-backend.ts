@@ -11,7 +11,7 @@ import {
   type ExecutionSpec,
   type ProbeReport,
 } from '../backend.js';
-import { type AcceleratorChoice, findAccelerator, recallAccelerator } from './accelerator.js';
+import { type AcceleratorChoice, recallAccelerator, rememberAccelerator } from './accelerator.js';
 import { GuestExecution, type GuestTimeouts } from './guest-execution.js';
 import { type MonitorFacts, type VirtualMachineMonitor } from './machine.js';
 import { WorkspaceImages } from './workspace-image.js';
@@ -56,20 +56,14 @@ export class VmBackend implements ExecutionBackend {
     this.#workspaces = new WorkspaceImages(options.spoolDirectory);
   }
 
+  /** Looks at the image every time: it may have been rebuilt, or damaged, since the last execution. */
   async prepare(signal: AbortSignal): Promise<void> {
-    for (;;) {
-      this.#preparing ??= this.#inspect(signal).catch((error: unknown) => {
-        this.#preparing = null;
-        throw error;
-      });
-      try {
-        this.#prepared = await this.#preparing;
-        return;
-      } catch (error) {
-        // Who shares a preparation with a caller that went away begins anew.
-        if (asGlasshouseError(error).code !== 'canceled' || signal.aborted) throw error;
-      }
-    }
+    const image = await openImage(this.#options.imageDirectory);
+    if (this.#prepared?.image.manifestSha256 === image.manifestSha256) return;
+    this.#preparing ??= this.#inspect(image, signal).finally(() => {
+      this.#preparing = null;
+    });
+    this.#prepared = await this.#preparing;
   }
 
   describe(): BackendDescription {
@@ -85,11 +79,12 @@ export class VmBackend implements ExecutionBackend {
   }
 
   async probe(signal: AbortSignal): Promise<ProbeReport> {
-    const { monitor, imageDirectory } = this.#options;
+    const { monitor, imageDirectory, acceleratorFile } = this.#options;
     try {
       const image = await openImage(imageDirectory);
       const facts = await monitor.inspect();
-      const choice = await findAccelerator({ monitor, image, workspaces: this.#workspaces, signal });
+      const search = { monitor, image, workspaces: this.#workspaces, signal };
+      const choice = await rememberAccelerator(search, acceleratorFile, cacheKey(facts, image));
       const accelerated = choice.accelerator === 'kvm';
       return {
         backend: this.name,
@@ -163,13 +158,11 @@ export class VmBackend implements ExecutionBackend {
     this.#executions.delete(handle);
   }
 
-  async #inspect(signal: AbortSignal): Promise<Prepared> {
-    const { monitor, imageDirectory, acceleratorFile } = this.#options;
-    const image = await openImage(imageDirectory);
+  async #inspect(image: GuestImage, signal: AbortSignal): Promise<Prepared> {
+    const { monitor, acceleratorFile } = this.#options;
     const facts = await monitor.inspect();
-    const key = [thisProcess().bootId, facts.version, image.manifestSha256].join(' ');
     const search = { monitor, image, workspaces: this.#workspaces, signal };
-    return { image, facts, choice: await recallAccelerator(search, acceleratorFile, key) };
+    return { image, facts, choice: await recallAccelerator(search, acceleratorFile, cacheKey(facts, image)) };
   }
 
   #requirePrepared(): Prepared {
@@ -193,4 +186,9 @@ function refuseInheritedStreams(spec: ExecutionSpec): void {
       'A virtual machine cannot inherit stdin, stdout or stderr.',
     );
   }
+}
+
+/** Everything that a remembered choice depends on. */
+function cacheKey(facts: MonitorFacts, image: GuestImage): string {
+  return [thisProcess().bootId, facts.version, image.manifestSha256].join(' ');
 }

@@ -3,6 +3,7 @@ import path from 'node:path';
 
 import { openAnonymousFile } from '../../base/anonymous-file.js';
 import { runToCompletion } from '../../base/child-process.js';
+import { writeFully } from '../../base/write-fully.js';
 import { asGlasshouseError, GlasshouseError } from '../../base/errors.js';
 
 const BLOCK_BYTES = 4096;
@@ -36,8 +37,7 @@ export class WorkspaceImages {
     const file = await openAnonymousFile(this.#directory);
     try {
       await file.truncate(template.sizeBytes);
-      for (const extent of template.extents)
-        await file.write(extent.bytes, 0, extent.bytes.length, extent.offset);
+      for (const extent of template.extents) await writeFully(file, extent.bytes, extent.offset);
       return file;
     } catch (error) {
       await file.close();

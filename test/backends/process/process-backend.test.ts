@@ -367,7 +367,7 @@ describe('the process backend itself', () => {
   });
 
   it('takes only its own handles', async () => {
-    const foreign = { executionId: 'x', bootMs: 0, bootStages: {} };
+    const foreign = { executionId: 'x', bootMs: 0, bootStages: {}, programEnded: Promise.resolve() };
     await assert.rejects(new ProcessBackend().kill(foreign), GlasshouseError);
   });
 
