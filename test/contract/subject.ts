@@ -116,6 +116,7 @@ export interface QemuParts {
   readonly timeouts?: Partial<GuestTimeouts>;
   readonly imageDirectory?: string;
   readonly spoolDirectory?: string;
+  readonly cacheDirectory?: string;
   readonly binary?: string;
   readonly accelerators?: readonly Accelerator[];
   readonly monitor?: VirtualMachineMonitor;
@@ -128,7 +129,7 @@ export function makeQemuBackend(scratch: ScratchDirectory, parts: QemuParts = {}
     monitor: parts.monitor ?? new QemuMonitor({ binary, accelerators }),
     imageDirectory: parts.imageDirectory ?? defaultImageDirectory(),
     spoolDirectory: parts.spoolDirectory ?? scratch.make('spool'),
-    acceleratorFile: join(scratch.make('cache'), 'accelerator.json'),
+    acceleratorFile: join(parts.cacheDirectory ?? scratch.make('cache'), 'accelerator.json'),
     timeouts: { bootMs: 60_000, collectMs: 8_000, ...parts.timeouts },
   });
 }
