@@ -64,7 +64,7 @@ export async function runOnce(
     const result = await backend.wait(handle);
     await ending.done();
     return {
-      outcome: outcomeOf(result.termination, causeOf(interruption, result, request.timeoutMs)),
+      outcome: outcomeOf(result.termination, interruption.cause),
       result,
       bootMs: handle.bootMs,
       bootStages: handle.bootStages,
@@ -78,16 +78,6 @@ export async function runOnce(
   } finally {
     interruption.release();
   }
-}
-
-/** A deadline that passed while the files of a program were collected came too late: the program had ended in time. */
-function causeOf(
-  interruption: InterruptionController,
-  result: ExecutionResult,
-  timeoutMs: number | null,
-): Interruption | null {
-  const endedInTime = timeoutMs !== null && result.runMs < timeoutMs;
-  return interruption.cause === 'timeout' && endedInTime ? null : interruption.cause;
 }
 
 /** The one AbortController of a run. Its reason is the first interruption. */
