@@ -117,7 +117,9 @@ class ComposedServices implements Services {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    (await this.#store)?.close();
+    // Why it could not be opened was thrown to whoever asked for it.
+    const store = await this.#store?.catch(() => null);
+    store?.close();
   }
 
   get #keyDirectory(): string {

@@ -49,7 +49,8 @@ function report(console: Console, error: unknown): number {
       ? EXIT_CODES.usage
       : EXIT_CODES.failure;
   }
-  console.note(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  const defect = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  for (const line of defect.split('\n')) console.note(line);
   return EXIT_CODES.failure;
 }
 
@@ -109,8 +110,8 @@ function defineRun(define: Define, program: Command): void {
     .option('--timeout <duration>', 'end the command after this long (500ms, 30s, 5m, 1h)')
     .option('--receipt <file>', 'where the receipt goes', 'receipt.json')
     .option('--no-receipt', 'write no receipt file; the store still has it')
-    .option('--file <path...>', 'file to take into a virtual machine (again for each)', collect)
-    .option('--env <name=value...>', 'variable for a command in a virtual machine (again for each)', collect)
+    .option('--file <path>', 'file to take into a virtual machine (again for each)', collect)
+    .option('--env <name=value>', 'environment variable for the command (again for each)', collect)
     .passThroughOptions();
 }
 

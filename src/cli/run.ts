@@ -22,7 +22,7 @@ export interface RunOptions {
   /** Where the receipt goes; null: only into the store. */
   readonly receiptFile: string | null;
   readonly files: readonly string[];
-  /** What a guest finds in its environment; a command on this machine gets ours. */
+  /** For a command in a guest all that it gets; for one on this machine in addition to ours. */
   readonly environment: Readonly<Record<string, string>>;
 }
 
@@ -45,7 +45,7 @@ export async function run(services: Services, console: Console, options: RunOpti
   await using stdin = standardInput();
   const request: ExecutionRequest = {
     program: { kind: 'command', argv: options.argv },
-    environment: here ? ownEnvironment() : options.environment,
+    environment: here ? { ...ownEnvironment(), ...options.environment } : options.environment,
     inputFiles: await readInputFiles(options.files),
     stdin: here ? 'inherit' : stdin,
     ...planOf(streams),

@@ -67,6 +67,17 @@ export class Installation implements Disposable {
     return ended(child);
   }
 
+  /** Calls it through a shell, which has the command line as "$@", and waits for its end. */
+  throughShell(script: string, args: readonly string[], options: CallOptions = {}): Promise<Ended> {
+    const child = spawn('/bin/sh', ['-c', script, 'sh', process.execPath, MAIN, ...args], {
+      cwd: this.directory,
+      env: { ...cleanEnvironment(), GLASSHOUSE_DATA_DIR: this.dataDirectory, ...options.environment },
+      stdio: 'pipe',
+    });
+    child.stdin.end(options.stdin ?? '');
+    return ended(child);
+  }
+
   /** Calls it and throws unless it exits with 0; resolves to its stdout. */
   async ok(args: readonly string[], options: CallOptions = {}): Promise<string> {
     const result = await this.call(args, options);
