@@ -10,7 +10,7 @@ const BOUNDS = { maxBytes: 1_000_000, maxDepth: 64 };
 const refused = { name: 'GlasshouseError', code: 'receipt_invalid' };
 const parse = (text: string): unknown => parseStrictJson(utf8(text), BOUNDS);
 
-/** Objects without a prototype become ordinary ones, so that deepEqual compares only what is in them. */
+/** Objects without a prototype become ordinary ones, so that deepEqual compares only what is in them; -0 becomes 0. */
 const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 
 describe('parseStrictJson', () => {
@@ -42,9 +42,9 @@ describe('parseStrictJson', () => {
         }
         // Where the two differ on purpose: duplicate names, and numbers that only an infinity could stand for.
         if (/"[^"]*"\s*:.*"[^"]*"\s*:/s.test(text) || /[eE]/.test(text)) return;
-        assert.deepEqual(plain(parse(text)), expected);
+        assert.deepEqual(plain(parse(text)), plain(expected));
       }),
-      { numRuns: 2_000 },
+      { numRuns: 2_000, examples: [['-0']] },
     );
   });
 
