@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 
 import { runToCompletion } from '../../base/child-process.js';
-import { GlasshouseError } from '../../base/errors.js';
+import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/errors.js';
 import {
   type Accelerator,
   type MachineRequest,
@@ -52,9 +52,9 @@ export class QemuMonitor implements VirtualMachineMonitor {
     const [command, ...leading] = prefix;
     const { image, accelerator, memoryMb, cpus } = request;
     const args = [...leading, this.#binary, ...qemuArguments({ accelerator, memoryMb, cpus, tscKhz })];
-    await using root = await open(image.rootPath, 'r');
-    await using kernel = await open(image.kernelPath, 'r');
-    await using initramfs = await open(image.initramfsPath, 'r');
+    await using root = await openPart(image.rootPath);
+    await using kernel = await openPart(image.kernelPath);
+    await using initramfs = await openPart(image.initramfsPath);
     const child = spawn(command, args, {
       env: {},
       cwd: '/',
@@ -71,5 +71,16 @@ export class QemuMonitor implements VirtualMachineMonitor {
       throw new GlasshouseError('backend_unavailable', `${this.#binary} --version did not name a version.`);
     }
     return { version: `QEMU ${version}`, notes: confinement(false).notes };
+  }
+}
+
+/** A part was there when the image was verified; somebody may have removed it since. */
+async function openPart(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'r');
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw asGlasshouseError(error, 'vmm_failed');
+    const message = `${path} has vanished since the guest image was verified. Run "glasshouse image build".`;
+    throw new GlasshouseError('image_missing', message, { cause: error });
   }
 }
