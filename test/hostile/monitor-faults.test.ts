@@ -206,6 +206,18 @@ if (skip === null) {
       });
     });
 
+    it('that vanishes after it was verified is named in the receipt', async () => {
+      const imageDirectory = scratch.make('image-vanishing');
+      writeImage(image, imageDirectory);
+      const vanishing = makeQemuBackend(scratch, { imageDirectory });
+      await vanishing.prepare(never);
+      await runOrThrow('rm', ['-r', imageDirectory]);
+      using other = new Laboratory(scratch, vanishing);
+      const ended = await other.run({});
+      assertStatus(ended, 'infra_error');
+      assert.equal(ended.error?.code, 'image_missing', ended.error?.message);
+    });
+
     it('that does not boot, although its manifest fits, is guest_lost', async () => {
       const imageDirectory = scratch.make('image-unbootable');
       writeImage(image, imageDirectory, { root: Buffer.alloc(1 << 20) });

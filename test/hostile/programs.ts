@@ -148,7 +148,7 @@ function describeInsideGuest(laboratory: Laboratory): void {
     const ended = await laboratory.python(code, { limits: { ...LIMITS, diskMb: 4 } });
     assertStatus(ended, 'ok');
     assert.equal(textOf(ended), 'True\n');
-    assert.ok(ended.files.length > 100 && ended.filesComplete);
+    assert.ok(ended.files.length > 100, `${ended.files.length} files`);
   });
 
   for (const signal of ['KILL', 'STOP']) {

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 
 import { runToCompletion } from '../../base/child-process.js';
-import { GlasshouseError, systemErrorCode } from '../../base/errors.js';
+import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/errors.js';
+import { highestInheritableDescriptor } from '../../base/inherited-descriptors.js';
 import {
   type Accelerator,
   type MachineRequest,
@@ -18,8 +18,6 @@ import { QemuProcess } from './qemu-process.js';
 
 type StdioEntry = 'ignore' | 'pipe' | number;
 
-/** open(2), as fdinfo shows it. */
-const O_CLOEXEC = 0o2000000;
 const VERSION_TIMEOUT_MS = 10_000;
 
 export interface QemuOptions {
@@ -57,9 +55,9 @@ export class QemuMonitor implements VirtualMachineMonitor {
     const [command, ...leading] = prefix;
     const { image, accelerator, memoryMb, cpus, workspace } = request;
     const args = [...leading, this.#binary, ...qemuArguments({ accelerator, memoryMb, cpus, tscKhz })];
-    await using root = await open(image.rootPath, 'r');
-    await using kernel = await open(image.kernelPath, 'r');
-    await using initramfs = await open(image.initramfsPath, 'r');
+    await using root = await openPart(image.rootPath);
+    await using kernel = await openPart(image.kernelPath);
+    await using initramfs = await openPart(image.initramfsPath);
     const child = spawn(command, args, {
       env: { PATH: process.env['PATH'] },
       cwd: '/',
@@ -88,30 +86,19 @@ export class QemuMonitor implements VirtualMachineMonitor {
   }
 }
 
-/**
- * Puts /dev/null over every descriptor that this process was started with and never closed: whoever started us
- * may have left anything open, and Node.js passes on what is not marked close-on-exec.
- */
-function withoutInherited(stdio: StdioEntry[]): StdioEntry[] {
-  const highest = Math.max(...inheritableDescriptors());
-  return [
-    ...stdio,
-    ...Array.from({ length: Math.max(0, highest + 1 - stdio.length) }, () => 'ignore' as const),
-  ];
+/** Puts /dev/null over every descriptor that would reach the emulator beyond its own. */
+function withoutInherited(stdio: readonly StdioEntry[]): StdioEntry[] {
+  const surplus = Math.max(0, highestInheritableDescriptor() + 1 - stdio.length);
+  return [...stdio, ...Array.from({ length: surplus }, () => 'ignore' as const)];
 }
 
-/** Descriptors without close-on-exec (proc_pid_fdinfo(5): `flags` is octal); at least stdin, stdout and stderr. */
-function inheritableDescriptors(): number[] {
-  const descriptors = [0, 1, 2];
-  for (const name of readdirSync('/proc/self/fdinfo')) {
-    try {
-      const flags =
-        /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${name}`, 'latin1'))?.[1] ?? '0';
-      if ((Number.parseInt(flags, 8) & O_CLOEXEC) === 0) descriptors.push(Number(name));
-    } catch (error) {
-      // The descriptor of the directory that we are reading is closed by now.
-      if (systemErrorCode(error) !== 'ENOENT') throw error;
-    }
+/** A part was there when the image was verified; somebody may have removed it since. */
+async function openPart(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'r');
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw asGlasshouseError(error, 'vmm_failed');
+    const message = `${path} has vanished since the guest image was verified. Run "glasshouse image build".`;
+    throw new GlasshouseError('image_missing', message, { cause: error });
   }
-  return descriptors;
 }

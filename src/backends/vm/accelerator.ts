@@ -83,9 +83,9 @@ async function readChoice(
     throw asGlasshouseError(error);
   }
   try {
-    const stored = JSON.parse(text) as Partial<AcceleratorChoice & { key: string }>;
-    const accelerator = candidates.find((candidate) => candidate === stored.accelerator);
-    if (stored.key !== key || accelerator === undefined || !Array.isArray(stored.notes)) return null;
+    const stored = JSON.parse(text) as Partial<AcceleratorChoice & { key: string }> | null;
+    const accelerator = candidates.find((candidate) => candidate === stored?.accelerator);
+    if (stored?.key !== key || accelerator === undefined || !Array.isArray(stored.notes)) return null;
     return { accelerator, notes: stored.notes.map(String) };
   } catch (error) {
     // A cache that cannot be read is a cache that is not there.

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { open } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 
 import { kernelCommandLine, qemuArguments } from '../../../src/backends/qemu/command-line.js';
@@ -16,9 +17,9 @@ const missing = await runToCompletion(BINARY, ['--version']).then(
 describe('the arguments of QEMU', { skip: missing ?? false }, () => {
   it('are all understood: a machine without kernel and disks gets as far as loading them', async () => {
     const args = qemuArguments({ accelerator: 'tcg', memoryMb: 64, cpus: 2, tscKhz: 2_000_000 });
-    const nothing = 'ignore' as const;
+    await using nothing = await open('/dev/null', 'r+');
     const child = spawn(BINARY, args, {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe', nothing, nothing, nothing, nothing],
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe', nothing.fd, nothing.fd, nothing.fd, nothing.fd],
       env: {},
     });
     let words = '';
