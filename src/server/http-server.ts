@@ -1,8 +1,17 @@
+import { GlasshouseError, systemErrorCode } from '../base/errors.js';
 import { type App } from './app.js';
 import { type ServerState } from './server-state.js';
 
 /** Time that a client has to read its answer once the server stops, in milliseconds. */
 const ANSWER_GRACE_MS = 2000;
+
+/** Why listen(2) or bind(2) refuses an address that somebody chose. */
+const REFUSED_ADDRESSES: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'something else listens there already',
+  EADDRNOTAVAIL: 'this machine does not have that address',
+  EACCES: 'this user may not listen there',
+  ENOTFOUND: 'there is no machine of that name',
+};
 
 /** The HTTP server: listens, and stops without leaving anything behind. */
 export class HttpServer implements AsyncDisposable {
@@ -17,9 +26,23 @@ export class HttpServer implements AsyncDisposable {
     this.#address = address;
   }
 
-  /** @returns where it listens, for example `http://127.0.0.1:8080`. */
+  /**
+   * @returns where it listens, for example `http://127.0.0.1:8080`.
+   * @throws GlasshouseError configuration_invalid when the address cannot be had.
+   */
   async listen(): Promise<string> {
-    return this.app.listen(this.#address);
+    try {
+      return await this.app.listen(this.#address);
+    } catch (cause) {
+      const why = REFUSED_ADDRESSES[systemErrorCode(cause) ?? ''];
+      if (why === undefined) throw cause;
+      const { host, port } = this.#address;
+      throw new GlasshouseError(
+        'configuration_invalid',
+        `Cannot listen on ${host} port ${port}: ${why}. Choose another with --host and --port.`,
+        { cause },
+      );
+    }
   }
 
   /**
