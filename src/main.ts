@@ -8,6 +8,7 @@ import path from 'node:path';
 
 import { type ExecutionBackend } from './backends/backend.js';
 import { GlasshouseError } from './base/errors.js';
+import { closeInheritedDescriptors } from './base/inherited-descriptors.js';
 import { runCommandLine } from './cli/program.js';
 import { type Services, type SettingFlags } from './cli/services.js';
 import { loadConfiguration, readSurroundings } from './config/load.js';
@@ -23,6 +24,8 @@ const COLLECT_TIMEOUT_MS = 10_000;
 const BACKENDS: Readonly<Record<string, (config: Configuration) => Promise<ExecutionBackend>>> = {
   process: async () => new (await import('./backends/process/process-backend.js')).ProcessBackend(),
   qemu: async (config) => {
+    // The emulator gets its own descriptors and nothing that whoever started us left open.
+    closeInheritedDescriptors();
     const { QemuMonitor } = await import('./backends/qemu/qemu-monitor.js');
     const { VmBackend } = await import('./backends/vm/vm-backend.js');
     const spoolDirectory = await privateDirectory(config, 'spool');

@@ -1,37 +1,38 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { open } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 
-import { highestInheritableDescriptor } from '../../src/base/inherited-descriptors.js';
+import { inheritedDescriptors } from '../../src/base/inherited-descriptors.js';
 
 const PROGRAM = `
-  const { highestInheritableDescriptor } = await import(process.argv[1]);
-  process.stdout.write(String(highestInheritableDescriptor()));
+  const { closeInheritedDescriptors, inheritedDescriptors } = await import(process.argv[1]);
+  const before = inheritedDescriptors();
+  closeInheritedDescriptors();
+  process.stdout.write(JSON.stringify([before, inheritedDescriptors()]));
 `;
 const MODULE = new URL('../../src/base/inherited-descriptors.js', import.meta.url).href;
 
-/** What a process says that was started with `stdio`. */
-async function askChild(stdio: ('ignore' | 'pipe' | number)[]): Promise<string> {
+/** What a process that was started with `stdio` has inherited, before and after it closed that. */
+async function askChild(stdio: ('ignore' | 'pipe' | number)[]): Promise<unknown> {
   const child = spawn(process.execPath, ['--input-type=module', '--eval', PROGRAM, MODULE], { stdio });
   let answer = '';
   child.stdout?.on('data', (chunk) => (answer += String(chunk)));
   await once(child, 'close');
-  return answer;
+  return JSON.parse(answer);
 }
 
-describe('the highest inheritable descriptor', () => {
+describe('inherited descriptors', () => {
   // Whatever this very process was started with, Node.js passes on.
-  const own = highestInheritableDescriptor();
+  const own = inheritedDescriptors();
 
-  it('is that of the parent in a process that was started with nothing more', async () => {
-    assert.equal(await askChild(['ignore', 'pipe', 'ignore']), String(own));
+  it('are those of the parent in a process that was started with nothing more', async () => {
+    assert.deepEqual(await askChild(['ignore', 'pipe', 'ignore']), [own, []]);
   });
 
-  it('is the one that whoever started the process left open', async () => {
+  it('are seen and closed', async () => {
     await using file = await open('/dev/null', 'r');
-    const between = Array.from({ length: own + 5 }, () => 'ignore' as const);
-    assert.equal(await askChild(['ignore', 'pipe', ...between, file.fd]), String(own + 7));
+    assert.deepEqual(await askChild(['ignore', 'pipe', 'ignore', file.fd]), [[3, ...own], []]);
   });
 });

@@ -3,7 +3,6 @@ import { type FileHandle, open } from 'node:fs/promises';
 
 import { runToCompletion } from '../../base/child-process.js';
 import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/errors.js';
-import { highestInheritableDescriptor } from '../../base/inherited-descriptors.js';
 import {
   type Accelerator,
   type MachineRequest,
@@ -15,8 +14,6 @@ import { qemuArguments } from './command-line.js';
 import { confinement } from './confinement.js';
 import { hostTscKhz } from './host-tsc.js';
 import { QemuProcess } from './qemu-process.js';
-
-type StdioEntry = 'ignore' | 'pipe' | number;
 
 const VERSION_TIMEOUT_MS = 10_000;
 
@@ -62,16 +59,7 @@ export class QemuMonitor implements VirtualMachineMonitor {
       env: { PATH: process.env['PATH'] },
       cwd: '/',
       // 'pipe' at LINK_FD is one end of a socket pair: the guest link has no name that anybody could connect to.
-      stdio: withoutInherited([
-        'ignore',
-        'pipe',
-        'pipe',
-        'pipe',
-        root.fd,
-        workspace.fd,
-        kernel.fd,
-        initramfs.fd,
-      ]),
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe', root.fd, workspace.fd, kernel.fd, initramfs.fd],
     });
     return QemuProcess.adopt(child);
   }
@@ -84,12 +72,6 @@ export class QemuMonitor implements VirtualMachineMonitor {
     }
     return { version: `QEMU ${version}`, notes: confinement(false).notes };
   }
-}
-
-/** Puts /dev/null over every descriptor that would reach the emulator beyond its own. */
-function withoutInherited(stdio: readonly StdioEntry[]): StdioEntry[] {
-  const surplus = Math.max(0, highestInheritableDescriptor() + 1 - stdio.length);
-  return [...stdio, ...Array.from({ length: surplus }, () => 'ignore' as const)];
 }
 
 /** A part was there when the image was verified; somebody may have removed it since. */
