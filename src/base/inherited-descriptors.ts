@@ -7,7 +7,8 @@ const O_CLOEXEC = 0o2000000;
 
 /**
  * Descriptors above stderr without close-on-exec (proc_pid_fdinfo(5): `flags` is octal). Node.js marks every one of
- * its own, so these are what whoever started us left open, and every child gets them too.
+ * its own, and at its start those below the first gap above 15; the others are what whoever started us left open,
+ * and every child gets them too.
  */
 export function inheritedDescriptors(): number[] {
   return readdirSync('/proc/self/fdinfo')
