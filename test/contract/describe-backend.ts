@@ -159,7 +159,7 @@ function describeStreams(backend: ExecutionBackend): void {
 }
 
 async function slowsDown(backend: ExecutionBackend): Promise<void> {
-  const total = 48 * MIB;
+  const total = 96 * MIB;
   const pending: Record<OutputStream, number> = { stdout: 0, stderr: 0 };
   let taken = 0;
   let worst = 0;
