@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 
 import {
   type ExecutionBackend,
@@ -218,4 +220,13 @@ export function candidate(name: string): Candidate {
   const found = CANDIDATES.find((one) => one.name === name);
   if (found === undefined) throw new Error(`there is no backend ${name} to test`);
   return found;
+}
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+/** Bytes of buffers that this process really holds: what the collector has not come round to does not count. */
+export function heldBufferBytes(): number {
+  collectGarbage();
+  return process.memoryUsage().arrayBuffers;
 }

@@ -62,7 +62,8 @@ async function meet(
   const rssBefore = process.memoryUsage.rss();
   const ended = await laboratory.run({ timeoutMs: null, ...changes });
   const growth = process.memoryUsage.rss() - rssBefore;
-  assert.ok(growth < 64 * MIB, `this process grew by ${growth} bytes`);
+  // Half a second of a flood that nobody holds back is far more; the collector's own lag is not.
+  assert.ok(growth < 192 * MIB, `this process grew by ${growth} bytes`);
   return ended;
 }
 
