@@ -45,5 +45,12 @@ export default tseslint.config(
     // node:test returns promises from describe/it that the runner itself awaits.
     rules: { '@typescript-eslint/no-floating-promises': 'off' },
   },
-  { files: ['**/*.mjs', '**/*.js', 'bin/*'], languageOptions: { globals: nodeGlobals } },
+  { files: ['**/*.mjs', '**/*.js'], languageOptions: { globals: nodeGlobals } },
+  {
+    files: ['**/*.cjs', 'bin/glasshouse'],
+    languageOptions: {
+      sourceType: 'commonjs',
+      globals: { ...nodeGlobals, require: 'readonly', module: 'writable', __filename: 'readonly' },
+    },
+  },
 );

@@ -9,7 +9,8 @@ import { benchBoots } from './boots.js';
 import { benchCli } from './cli.js';
 import { benchCold } from './cold.js';
 
-const MAIN = fileURLToPath(new URL('../src/main.js', import.meta.url));
+/** What users start. */
+const MAIN = fileURLToPath(new URL('../../bin/glasshouse', import.meta.url));
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

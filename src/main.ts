@@ -153,7 +153,9 @@ class ComposedServices implements Services {
   }
 }
 
-process.exitCode = await runCommandLine(
+void runCommandLine(
   process.argv.slice(2),
   (flags, configFile) => new ComposedServices(flags, configFile),
-);
+).then((exitCode) => {
+  process.exitCode = exitCode;
+});

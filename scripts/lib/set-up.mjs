@@ -1,7 +1,7 @@
 // @ts-check
-/* global AbortController, AbortSignal */
 import { constants } from 'node:os';
 import { ensureGuestImage, ensureGuestInit, ensureTypeScript } from './build-steps.mjs';
+import { ensureBundle } from './bundle.mjs';
 import { ensureDebianPackages } from './debian-packages.mjs';
 import { withSetupLock } from './lock.mjs';
 import { assertNodeVersion, thisRuntime } from './node-runtime.mjs';
@@ -26,6 +26,7 @@ export async function setUp(signal) {
         await ensureGuestImage(together);
       },
     ]);
+    await ensureBundle(signal);
   });
 }
 

@@ -1,0 +1,63 @@
+// @ts-check
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { contentDigest, fingerprint, isStamped, writeStamp } from './fingerprint.mjs';
+import { inRepository } from './paths.mjs';
+import { runLogged } from './processes.mjs';
+import { withProgress } from './progress.mjs';
+
+const directory = inRepository('dist', 'src', 'bundle');
+const bundle = join(directory, 'main.cjs');
+
+/** Loaded when they are needed: native code, and what only the server has. */
+const EXTERNAL = ['better-sqlite3', 'fastify', '@fastify/*', 'pino', 'typebox', 'typebox/*', '*/serve.js'];
+
+/**
+ * Joins the compiled program into one file and stores V8's compiled code beside it, for `glasshouse run`. Needs the
+ * compiled TypeScript and better-sqlite3.
+ * @param {AbortSignal} signal
+ */
+export async function ensureBundle(signal) {
+  const stamp = join(directory, '.glasshouse-stamp');
+  const versions = [process.version, contentDigest(inRepository('package-lock.json'))];
+  const key = fingerprint(
+    ['src', 'tsconfig.json', 'scripts/lib/bundle.mjs', 'scripts/lib/code-cache.cjs'],
+    versions,
+  );
+  if (existsSync(bundle) && isStamped(stamp, key)) return;
+  await withProgress('bundling the command line', async () => {
+    await joinFiles();
+    await storeCompiledCode(signal);
+  });
+  writeStamp(stamp, key);
+}
+
+async function joinFiles() {
+  const { build } = await import('esbuild');
+  await build({
+    entryPoints: [inRepository('dist', 'src', 'main.js')],
+    outfile: bundle,
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node20',
+    external: EXTERNAL,
+    // Every module that looks for files beside itself is one directory below dist/src, as the bundle is.
+    define: { 'import.meta.url': '__bundleUrl' },
+    banner: { js: 'const __bundleUrl = require("node:url").pathToFileURL(__filename).href;' },
+    logLevel: 'error',
+  });
+}
+
+/** Runs a command once, so that V8 has compiled what a run needs, and keeps that. @param {AbortSignal} signal */
+async function storeCompiledCode(signal) {
+  const data = mkdtempSync(join(tmpdir(), 'glasshouse-bundle-'));
+  try {
+    const program = inRepository('scripts', 'lib', 'code-cache.cjs');
+    const args = [program, bundle, 'run', '--no-receipt', '--data-dir', data, '--', 'true'];
+    await runLogged(process.execPath, args, { log: inRepository('build', 'logs', 'bundle.log'), signal });
+  } finally {
+    rmSync(data, { recursive: true, force: true });
+  }
+}
