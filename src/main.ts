@@ -2,11 +2,11 @@
  * The composition root: the only file that names concrete backends. Everything heavy is imported when a command
  * first needs it.
  */
-import { mkdir } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 
 import { type ExecutionBackend } from './backends/backend.js';
+import { makeDirectory } from './base/directory.js';
 import { GlasshouseError } from './base/errors.js';
 import { closeInheritedDescriptors } from './base/inherited-descriptors.js';
 import { runCommandLine } from './cli/program.js';
@@ -28,7 +28,7 @@ const BACKENDS: Readonly<Record<string, (config: Configuration) => Promise<Execu
     closeInheritedDescriptors();
     const { QemuMonitor } = await import('./backends/qemu/qemu-monitor.js');
     const { VmBackend } = await import('./backends/vm/vm-backend.js');
-    const spoolDirectory = await privateDirectory(config, 'spool');
+    const spoolDirectory = privateDirectory(config, 'spool');
     const accelerators = config.accelerator === 'auto' ? (['kvm', 'tcg'] as const) : [config.accelerator];
     return new VmBackend({
       monitor: new QemuMonitor({
@@ -37,15 +37,15 @@ const BACKENDS: Readonly<Record<string, (config: Configuration) => Promise<Execu
       }),
       imageDirectory: config.imageDir,
       spoolDirectory,
-      acceleratorFile: path.join(await privateDirectory(config, 'cache'), 'accelerator.json'),
+      acceleratorFile: path.join(privateDirectory(config, 'cache'), 'accelerator.json'),
       timeouts: { bootMs: config.bootTimeoutMs, collectMs: COLLECT_TIMEOUT_MS },
     });
   },
 };
 
-async function privateDirectory(config: Configuration, name: string): Promise<string> {
+function privateDirectory(config: Configuration, name: string): string {
   const directory = path.join(config.dataDir, name);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory, 0o700);
   return directory;
 }
 

@@ -4,6 +4,7 @@ import {
   type OutputFile,
   PYTHON_CODE_FILE,
 } from '../backends/backend.js';
+import { asGlasshouseError, GlasshouseError } from '../base/errors.js';
 import { thisProcess } from '../base/process-identity.js';
 import { uuidv7 } from '../base/uuid.js';
 import { sha256 } from '../receipts/crypto.js';
@@ -12,7 +13,7 @@ import { type Signer } from '../receipts/signer.js';
 import { type ReceiptStore } from '../receipts/store.js';
 import { Admission, type AdmissionLimits } from './admission.js';
 import { type CapturedStream, type CompletedExecution, type CompletedFile } from './completed.js';
-import { runOnce } from './execution.js';
+import { notStarted, runOnce } from './execution.js';
 import { buildPredicate, executionRecord, type RecordParts, requestRecord } from './record.js';
 import { type ExecutionRequest, type InheritedHash } from './request.js';
 
@@ -57,14 +58,14 @@ export class Engine {
 
   /**
    * Runs one program to its end. Whatever the program does is an outcome and not an error. Rejects with
-   * `overloaded` or `canceled` before anything was started, or when the backend cannot be prepared or the
-   * receipt cannot be stored.
+   * `overloaded` or `canceled` before anything was started, or when the backend could never be prepared or
+   * the receipt cannot be stored.
    */
   async run(request: ExecutionRequest, signal: AbortSignal): Promise<CompletedExecution> {
     const { backend, store } = this.#options;
     const arrivedAt = performance.now();
     using _place = await this.#admission.enter(signal);
-    await backend.prepare(signal);
+    const unprepared = await this.#prepareFailure(signal);
     const description = backend.describe();
     const executionId = uuidv7();
     const startedAt = new Date();
@@ -77,7 +78,10 @@ export class Engine {
       request: JSON.stringify(requestRecord(request, description, null)),
       execution: JSON.stringify(executionRecord(description)),
     });
-    await using ended = await runOnce(backend, request, executionId, signal);
+    await using ended =
+      unprepared === null
+        ? await runOnce(backend, request, executionId, signal)
+        : notStarted(request, unprepared);
     // By the monotonic clock, so that a step of the wall clock cannot make the end come before the start.
     const finishedAt = new Date(startedAt.getTime() + Math.round(performance.now() - begunAt));
     const receiptBegunAt = performance.now();
@@ -120,6 +124,22 @@ export class Engine {
     };
   }
 
+  /**
+   * What keeps the backend from running anything, for example an image that was damaged since the last execution.
+   * A backend that has never worked has nothing to say of itself for a receipt: then it throws.
+   */
+  async #prepareFailure(signal: AbortSignal): Promise<GlasshouseError | null> {
+    const { backend } = this.#options;
+    try {
+      await backend.prepare(signal);
+      return null;
+    } catch (error) {
+      const failure = asGlasshouseError(error);
+      if (failure.code === 'canceled' || !canDescribeItself(backend)) throw failure;
+      return failure;
+    }
+  }
+
   async #storeReceipt(parts: RecordParts): Promise<string> {
     const { store, signer } = this.#options;
     const statement = buildStatement(buildPredicate(parts));
@@ -132,6 +152,16 @@ export class Engine {
         .map((file) => ({ path: file.path, chunks: file.read() })),
     });
     return receipt.receiptId;
+  }
+}
+
+function canDescribeItself(backend: ExecutionBackend): boolean {
+  try {
+    backend.describe();
+    return true;
+  } catch (error) {
+    if (error instanceof GlasshouseError) return false;
+    throw error;
   }
 }
 

@@ -6,7 +6,7 @@ import {
   type ExecutionResult,
   type ExecutionSpec,
 } from '../backends/backend.js';
-import { asGlasshouseError } from '../base/errors.js';
+import { asGlasshouseError, type GlasshouseError } from '../base/errors.js';
 import { type Interruption, type Outcome, outcomeOf, outcomeOfFailedStart } from './outcome.js';
 import { OutputCapture } from './output-capture.js';
 import { type ExecutionRequest } from './request.js';
@@ -209,4 +209,10 @@ function neverRan(outcome: Outcome, capture: OutputCapture, stdin: HashedStdin):
     stdinSha256: stdin.sha256(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
+}
+
+/** An execution that could not even be tried. */
+export function notStarted(request: ExecutionRequest, error: GlasshouseError): EndedExecution {
+  const capture = new OutputCapture(request.capture, null, () => undefined);
+  return neverRan(outcomeOfFailedStart(error, null), capture, new HashedStdin(request.stdin));
 }

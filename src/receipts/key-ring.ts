@@ -3,7 +3,6 @@ import {
   fstatSync,
   fsyncSync,
   linkSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -14,6 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 
+import { makeDirectory } from '../base/directory.js';
 import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../base/errors.js';
 import { generatePrivateKeyPem, randomHex } from './crypto.js';
 import { Ed25519Signer, type Signer } from './signer.js';
@@ -48,7 +48,7 @@ export class KeyRing {
    */
   static open(directory: string): KeyRing {
     return usingDirectory(directory, () => {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      makeDirectory(directory, 0o700);
       refuseWritableByOthers(directory);
       const file = join(directory, PRIVATE_KEY_FILE);
       const signer = Ed25519Signer.fromPem(readPrivateKey(file) ?? createPrivateKey(directory, file));

@@ -1,8 +1,9 @@
-import { chmodSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import Database from 'better-sqlite3';
 
+import { makeDirectory } from '../base/directory.js';
 import { asGlasshouseError, type ErrorCode, GlasshouseError, systemErrorCode } from '../base/errors.js';
 import { STORE_APPLICATION_ID, STORE_SCHEMA, STORE_VERSION } from './store-schema.js';
 
@@ -18,7 +19,7 @@ const JOURNAL_LIMIT_BYTES = 16 * 1024 * 1024;
 export function openStoreFile(directory: string): Database.Database {
   const file = join(directory, FILE_NAME);
   return asStoreError(`open the receipt store ${file}`, () => {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory, 0o700);
     makePrivate(file);
     const database = new Database(file, { timeout: BUSY_TIMEOUT_MS });
     try {

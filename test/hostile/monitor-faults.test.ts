@@ -218,6 +218,21 @@ if (skip === null) {
       assert.equal(ended.error?.code, 'image_missing', ended.error?.message);
     });
 
+    it('that is damaged after it was verified is named in the receipt', async () => {
+      const imageDirectory = scratch.make('image-rotting');
+      writeImage(image, imageDirectory);
+      const kernel = join(imageDirectory, image.manifest.parts.kernel.file);
+      await runOrThrow('rm', [kernel]);
+      copyFileSync(image.kernelPath, kernel);
+      const rotting = makeQemuBackend(scratch, { imageDirectory });
+      await rotting.prepare(never);
+      await flipBit(kernel);
+      using other = new Laboratory(scratch, rotting);
+      const ended = await other.run({});
+      assertStatus(ended, 'infra_error');
+      assert.equal(ended.error?.code, 'image_corrupt', ended.error?.message);
+    });
+
     it('that does not boot, although its manifest fits, is guest_lost', async () => {
       const imageDirectory = scratch.make('image-unbootable');
       writeImage(image, imageDirectory, { root: Buffer.alloc(1 << 20) });
