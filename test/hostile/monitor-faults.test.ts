@@ -283,11 +283,12 @@ describe('a host whose disk is full', { skip: mountable ?? false }, () => {
     assert.deepEqual([ended.status, ended.exitCode], ['error', 9]);
   });
 
-  it('cannot take output files: the receipt says that they are not complete', async () => {
+  it('cannot take output files: the execution fails, and the receipt says why', async () => {
     await using disk = await SmallDisk.mount('output', '8m');
     using other = new Laboratory(scratch, makeQemuBackend(scratch, { spoolDirectory: disk.path }));
     const ended = await other.shell('head -c 6000000 /dev/urandom > large; sync');
-    assertStatus(ended, 'ok');
+    assertStatus(ended, 'infra_error');
+    assert.equal(ended.error?.code, 'disk_full', ended.error?.message);
     assert.equal(ended.filesComplete, false);
   });
 });

@@ -59,11 +59,17 @@ export class VmBackend implements ExecutionBackend {
   /** Looks at the image every time: it may have been rebuilt, or damaged, since the last execution. */
   async prepare(signal: AbortSignal): Promise<void> {
     const image = await openImage(this.#options.imageDirectory);
-    if (this.#prepared?.image.manifestSha256 === image.manifestSha256) return;
-    this.#preparing ??= this.#inspect(image, signal).finally(() => {
-      this.#preparing = null;
-    });
-    this.#prepared = await this.#preparing;
+    while (this.#prepared?.image.manifestSha256 !== image.manifestSha256) {
+      this.#preparing ??= this.#inspect(image, signal).finally(() => {
+        this.#preparing = null;
+      });
+      try {
+        this.#prepared = await this.#preparing;
+      } catch (error) {
+        // Who shares a preparation with a caller that went away begins anew.
+        if (asGlasshouseError(error).code !== 'canceled' || signal.aborted) throw error;
+      }
+    }
   }
 
   describe(): BackendDescription {
