@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/random.h>
 #include <net/if.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,10 +149,23 @@ int system_mount_workspace(void) {
     return chmod(WORKSPACE_DIRECTORY, 0755);
 }
 
+/* The port exists before the host's end of it is known to be open; until then it looks as if it had hung up. */
+static int wait_for_host(int fd) {
+    for (int attempt = 0; attempt < DEVICE_ATTEMPTS; attempt++) {
+        struct pollfd port = {.fd = fd, .events = POLLOUT};
+        if (poll(&port, 1, 0) >= 0 && (port.revents & POLLHUP) == 0) return fd;
+        pause_for_device();
+    }
+    close(fd);
+    errno = ETIMEDOUT;
+    return -1;
+}
+
 int system_open_link(void) {
     for (int attempt = 0; attempt < DEVICE_ATTEMPTS; attempt++) {
         int fd = open(LINK_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-        if (fd >= 0 || (errno != ENOENT && errno != ENXIO && errno != ENODEV)) return fd;
+        if (fd >= 0) return wait_for_host(fd);
+        if (errno != ENOENT && errno != ENXIO && errno != ENODEV) return -1;
         pause_for_device();
     }
     return -1;
