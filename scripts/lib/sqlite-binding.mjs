@@ -19,7 +19,8 @@ const SOURCE = inRepository('node_modules', 'better-sqlite3');
  */
 export async function ensureSqliteBinding(runtime, signal) {
   const name = `node-v${runtime.abi}-linux-${process.arch}`;
-  const key = lockedVersion();
+  // The runtime's headers are compiled into the binding, and they change within one ABI.
+  const key = `${lockedVersion()} ${runtime.version}`;
   const installed = join(SOURCE, 'lib', 'binding', name, 'better_sqlite3.node');
   // A binding here would be preferred to all others, whatever runtime it was made for.
   rmSync(join(SOURCE, 'build'), { recursive: true, force: true });
