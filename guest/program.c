@@ -23,23 +23,13 @@ void program_init(struct program *program) {
     *program = (struct program){.cgroup = -1, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
 }
 
-static int write_at(int directory, const char *name, const char *text) {
-    int fd = openat(directory, name, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return -1;
-    ssize_t written = write(fd, text, strlen(text));
-    int saved = errno;
-    close(fd);
-    errno = saved;
-    return written == (ssize_t)strlen(text) ? 0 : -1;
-}
-
 int program_set_limits(struct program *program, uint64_t memory_bytes, uint32_t processes) {
     char text[32];
     if (mkdir(CGROUP_ROOT, 0700) < 0 && errno != EEXIST) return -1;
     if (mount("cgroup2", CGROUP_ROOT, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) return -1;
     int root = open(CGROUP_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0) return -1;
-    int result = write_at(root, "cgroup.subtree_control", "+memory +pids");
+    int result = system_write_text(root, "cgroup.subtree_control", "+memory +pids");
     if (result == 0) result = mkdirat(root, "program", 0700);
     if (result == 0) {
         program->cgroup = openat(root, "program", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -51,11 +41,11 @@ int program_set_limits(struct program *program, uint64_t memory_bytes, uint32_t 
     if (result < 0) return -1;
 
     snprintf(text, sizeof(text), "%llu", (unsigned long long)memory_bytes);
-    if (write_at(program->cgroup, "memory.max", text) < 0) return -1;
+    if (system_write_text(program->cgroup, "memory.max", text) < 0) return -1;
     /* One process over the limit ends the whole program: half a program gives wrong answers. */
-    if (write_at(program->cgroup, "memory.oom.group", "1") < 0) return -1;
+    if (system_write_text(program->cgroup, "memory.oom.group", "1") < 0) return -1;
     snprintf(text, sizeof(text), "%u", processes);
-    return write_at(program->cgroup, "pids.max", text);
+    return system_write_text(program->cgroup, "pids.max", text);
 }
 
 static int drop_privileges(void) {
@@ -76,7 +66,7 @@ static int set_resource_limits(void) {
 }
 
 static int enter_sandbox(int cgroup, const int stdio[3]) {
-    if (write_at(cgroup, "cgroup.procs", "0") < 0) return -1;
+    if (system_write_text(cgroup, "cgroup.procs", "0") < 0) return -1;
     for (int i = 0; i < 3; i++) {
         if (dup2(stdio[i], i) < 0) return -1;
     }
@@ -180,7 +170,7 @@ void program_signal(const struct program *program, int signal) {
 }
 
 void program_kill(const struct program *program) {
-    if (program->cgroup >= 0) write_at(program->cgroup, "cgroup.kill", "1");
+    if (program->cgroup >= 0) system_write_text(program->cgroup, "cgroup.kill", "1");
 }
 
 bool program_reap(struct program *program) {

@@ -99,8 +99,8 @@ static int populate_dev(void) {
     return mount("shm", ROOT_DIRECTORY "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=100%,nr_inodes=16k");
 }
 
-static int write_text(const char *path, const char *text) {
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
+int system_write_text(int directory, const char *name, const char *text) {
+    int fd = openat(directory, name, O_WRONLY | O_CLOEXEC);
     if (fd < 0) return -1;
     ssize_t written = write(fd, text, strlen(text));
     int saved = errno;
@@ -131,7 +131,7 @@ int system_mount_root(void) {
     if (mount("proc", ROOT_DIRECTORY "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) return -1;
     /* The kernel takes fewer orders from a program that cannot make user namespaces; written before /proc is
      * closed to writers below, and hidepid keeps guest init's own entries private. */
-    if (write_text(ROOT_DIRECTORY "/proc/sys/user/max_user_namespaces", "0") < 0) return -1;
+    if (system_write_text(AT_FDCWD, ROOT_DIRECTORY "/proc/sys/user/max_user_namespaces", "0") < 0) return -1;
     if (mount(NULL, ROOT_DIRECTORY "/proc", NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2") < 0)
         return -1;
     if (mount("sysfs", ROOT_DIRECTORY "/sys", "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)

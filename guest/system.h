@@ -17,6 +17,8 @@ int system_load_modules(void);
 int system_mount_root(void);
 int system_mount_workspace(void);
 int system_open_link(void); /* returns the descriptor */
+/* Writes a setting of the kernel: a file below `directory`, or anywhere with AT_FDCWD. */
+int system_write_text(int directory, const char *name, const char *text);
 int system_set_clock(uint64_t nanoseconds_since_1970);
 int system_add_entropy(const uint8_t *bytes, size_t length);
 
