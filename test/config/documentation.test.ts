@@ -1,20 +1,12 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
+import { documentationRows } from '../documentation-rows.js';
 import { type Setting, environmentName, flagName } from '../../src/config/setting.js';
 import { SETTINGS, SETTING_NAMES } from '../../src/config/settings.js';
 
 describe('docs/configuration.md', () => {
   it('has exactly one row for each setting, saying what the table says', () => {
-    const rows = readFileSync('docs/configuration.md', 'utf8')
-      .split('\n')
-      .filter((line) => line.startsWith('| `'))
-      .map((line) =>
-        line
-          .slice(1, -1)
-          .split('|')
-          .map((cell) => cell.trim()),
-      );
+    const rows = documentationRows('docs/configuration.md');
     const expected = SETTING_NAMES.map((name) => expectedRow(name, SETTINGS[name]));
     assert.deepEqual(rows, expected);
   });

@@ -10,8 +10,6 @@ import {
   type ExecutionHandle,
   type ExecutionResult,
   type ExecutionSpec,
-  type OutputSink,
-  type OutputStream,
 } from '../../src/backends/backend.js';
 import { ProcessBackend } from '../../src/backends/process/process-backend.js';
 import { MARKER_VARIABLE } from '../../src/backends/process/process-tree.js';
@@ -29,6 +27,9 @@ import {
 } from '../../src/base/process-table.js';
 import { uuidv7 } from '../../src/base/uuid.js';
 import { defaultImageDirectory } from '../../src/images/locate.js';
+import { CollectingSink } from '../collecting-sink.js';
+
+export { CollectingSink };
 
 export const never: AbortSignal = new AbortController().signal;
 export const PATH = '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin';
@@ -62,37 +63,6 @@ export class ScratchDirectory implements Disposable {
     if (this.#temporary === undefined) delete process.env['TMPDIR'];
     else process.env['TMPDIR'] = this.#temporary;
     rmSync(this.path, { recursive: true, force: true });
-  }
-}
-
-/** Keeps everything, and lets a test wait until a text has appeared. */
-export class CollectingSink implements OutputSink {
-  readonly chunks: Record<OutputStream, Uint8Array[]> = { stdout: [], stderr: [] };
-  #watchers: (() => void)[] = [];
-
-  write(stream: OutputStream, chunk: Uint8Array): Promise<void> {
-    this.chunks[stream].push(Uint8Array.from(chunk));
-    for (const watcher of this.#watchers) watcher();
-    return Promise.resolve();
-  }
-
-  bytes(stream: OutputStream): Buffer {
-    return Buffer.concat(this.chunks[stream]);
-  }
-
-  text(stream: OutputStream): string {
-    return this.bytes(stream).toString('utf8');
-  }
-
-  /** Resolves when the stream contains `text`. */
-  saw(text: string, stream: OutputStream = 'stdout'): Promise<void> {
-    return new Promise((resolve) => {
-      const look = (): void => {
-        if (this.text(stream).includes(text)) resolve();
-      };
-      this.#watchers.push(look);
-      look();
-    });
   }
 }
 

@@ -7,46 +7,16 @@ import {
   type ExecutionHandle,
   type ExecutionResult,
   type ExecutionSpec,
-  type OutputSink,
-  type OutputStream,
 } from '../../../src/backends/backend.js';
 import { MARKER_VARIABLE } from '../../../src/backends/process/process-tree.js';
 import { ProcessBackend } from '../../../src/backends/process/process-backend.js';
 import { hasEnded, hasEnvironmentEntry, listPids, readProcess } from '../../../src/base/process-table.js';
+import { CollectingSink } from '../../collecting-sink.js';
+
+export { CollectingSink };
 
 export const backend = new ProcessBackend();
 export const never: AbortSignal = new AbortController().signal;
-
-/** Keeps everything, and lets a test wait until a text has appeared. */
-export class CollectingSink implements OutputSink {
-  readonly chunks: Record<OutputStream, Uint8Array[]> = { stdout: [], stderr: [] };
-  #watchers: (() => void)[] = [];
-
-  write(stream: OutputStream, chunk: Uint8Array): Promise<void> {
-    this.chunks[stream].push(chunk);
-    for (const watcher of this.#watchers) watcher();
-    return Promise.resolve();
-  }
-
-  bytes(stream: OutputStream): Buffer {
-    return Buffer.concat(this.chunks[stream]);
-  }
-
-  text(stream: OutputStream): string {
-    return this.bytes(stream).toString('utf8');
-  }
-
-  /** Resolves when stdout contains `text`. */
-  saw(text: string): Promise<void> {
-    return new Promise((resolve) => {
-      const look = (): void => {
-        if (this.text('stdout').includes(text)) resolve();
-      };
-      this.#watchers.push(look);
-      look();
-    });
-  }
-}
 
 export interface Ran {
   readonly handle: ExecutionHandle;
