@@ -8,7 +8,7 @@ export const KERNEL_FD = 6;
 export const INITRAMFS_FD = 7;
 
 /** Translated code that TCG keeps, in MiB; more than a short program ever fills. */
-const TRANSLATION_CACHE_MB = 64;
+const TRANSLATION_CACHE_MB = 48;
 
 /**
  * Parts of Debian's kernel that cost boot time under emulation and give a guest without their devices nothing:
