@@ -1,12 +1,17 @@
-import { type FastifyRequest } from 'fastify';
+import { type FastifyReply, type FastifyRequest } from 'fastify';
+import { asGlasshouseError } from '../base/errors.js';
 import { type CompletedExecution } from '../engine/completed.js';
+import { type ExecutionRequest } from '../engine/request.js';
 import { type App } from './app.js';
+import { clientKey } from './client-key.js';
 import { type ServerDependencies } from './dependencies.js';
+import { type ServerMetrics } from './metrics.js';
 import { problemResponses } from './problem-schema.js';
 import { overloaded, sendProblem, shuttingDown } from './problem.js';
 import { problemOfExecution, runAnswer } from './run-answer.js';
 import { resolveRunRequest } from './run-request.js';
 import { RunAnswer, RunBody } from './run-schema.js';
+import { streamRun, wantsEventStream } from './run-stream.js';
 import { type ServerState } from './server-state.js';
 
 const RUN_SCHEMA = {
@@ -33,15 +38,37 @@ const RUN_SCHEMA = {
 };
 
 /** POST /run. */
-export function addRunRoute(app: App, dependencies: ServerDependencies, state: ServerState): void {
+export function addRunRoute(
+  app: App,
+  dependencies: ServerDependencies,
+  state: ServerState,
+  metrics: ServerMetrics,
+): void {
   const { engine, config } = dependencies;
+  const run = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    executionRequest: ExecutionRequest,
+  ): Promise<CompletedExecution> => {
+    try {
+      const execution = await state.running.track(reply.raw, (signal) =>
+        engine.run(executionRequest, signal),
+      );
+      logExecution(request, execution);
+      metrics.countExecution(execution);
+      return execution;
+    } catch (thrown) {
+      metrics.countRefusal(asGlasshouseError(thrown).code);
+      throw thrown;
+    }
+  };
   app.post(
     '/run',
     {
       schema: RUN_SCHEMA,
       onRequest: async (request, reply) => {
         if (!state.bodies.reserve(request.raw, expectedBytes(request, config.bodyLimitBytes)))
-          return sendProblem(reply, overloaded());
+          return sendProblem(reply, overloaded(engine.retryAfterMs));
         reply.raw.once('close', () => {
           state.bodies.release(request.raw);
         });
@@ -49,12 +76,15 @@ export function addRunRoute(app: App, dependencies: ServerDependencies, state: S
       },
     },
     async (request, reply) => {
-      const executionRequest = resolveRunRequest(request.body, config);
+      const executionRequest = resolveRunRequest(request.body, config, clientKey(request.ip));
       if (state.closing) return sendProblem(reply, shuttingDown());
-      const execution = await state.running.track(reply.raw, (signal) =>
-        engine.run(executionRequest, signal),
-      );
-      logExecution(request, execution);
+      if (wantsEventStream(request)) {
+        const options = { heartbeatMs: config.streamHeartbeatMs, closing: () => state.closing };
+        return streamRun(request, reply, options, (hooks) =>
+          run(request, reply, { ...executionRequest, ...hooks }),
+        );
+      }
+      const execution = await run(request, reply, executionRequest);
       const failure = problemOfExecution(execution);
       return failure === null ? reply.send(runAnswer(execution)) : sendProblem(reply, failure);
     },

@@ -2,6 +2,8 @@ import Type, { type Static } from 'typebox';
 import { EXECUTION_STATUSES } from '../receipts/receipt.js';
 
 const STRICT = { additionalProperties: false } as const;
+/** One day; timers count no further than 24 of them. */
+const LONGEST_DEADLINE_MS = 24 * 60 * 60 * 1000;
 const LARGEST = Number.MAX_SAFE_INTEGER;
 
 export const MOST_ENTRIES = 1000;
@@ -89,6 +91,14 @@ export const RunBody = Type.Object(
         minimum: 1,
         maximum: LARGEST,
         description: 'Milliseconds from the first instruction of the program until it is ended.',
+      }),
+    ),
+    deadline_ms: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: LONGEST_DEADLINE_MS,
+        description:
+          'Milliseconds from the request until the program is ended, the wait for its turn and the boot included. If they pass before it is its turn, nothing is started (`deadline_exceeded`).',
       }),
     ),
     limits: Type.Optional(Limits),

@@ -1,6 +1,8 @@
 import { pino } from 'pino';
+import { type BackendGauge } from '../../src/backends/backend.js';
 import { loadConfiguration } from '../../src/config/load.js';
 import { type SettingName } from '../../src/config/settings.js';
+import { type AdmissionLoad } from '../../src/engine/admission.js';
 import { type CompletedExecution } from '../../src/engine/completed.js';
 import { type ExecutionRequest } from '../../src/engine/request.js';
 import { type ReceiptReader, type ServerDependencies } from '../../src/server/dependencies.js';
@@ -27,14 +29,31 @@ export const COMPLETED: CompletedExecution = {
   error: null,
 };
 
+/** What an idle engine has. */
+export const IDLE: AdmissionLoad = {
+  running: 0,
+  queued: 0,
+  waitingClients: 0,
+  memoryMb: 0,
+  cpus: 0,
+  limits: { maxConcurrent: 4, memoryMb: 6144, cpus: 4, maxQueued: 64, queueTimeoutMs: 60_000 },
+};
+
 /** Records what reaches it; whether anything does is what most tests here are about. */
 export class RecordingEngine {
   readonly requests: ExecutionRequest[] = [];
-  behaviour: (signal: AbortSignal) => Promise<CompletedExecution> = () => Promise.resolve(COMPLETED);
+  load = IDLE;
+  retryAfterMs = 7000;
+  behaviour: (signal: AbortSignal, request: ExecutionRequest) => Promise<CompletedExecution> = () =>
+    Promise.resolve(COMPLETED);
 
   run(request: ExecutionRequest, signal: AbortSignal): Promise<CompletedExecution> {
     this.requests.push(request);
-    return this.behaviour(signal);
+    return this.behaviour(signal, request);
+  }
+
+  gauges(): readonly BackendGauge[] {
+    return [{ name: 'pool_ready', help: 'Clones that are ready.', value: 3 }];
   }
 }
 

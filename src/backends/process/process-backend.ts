@@ -1,10 +1,12 @@
 import { GlasshouseError, asGlasshouseError } from '../../base/errors.js';
 import {
   type BackendDescription,
+  type BackendGauge,
   type ExecutionBackend,
   type ExecutionHandle,
   type ExecutionResult,
   type ExecutionSpec,
+  type Footprint,
   type ProbeReport,
 } from '../backend.js';
 import { findCommand } from './command-lookup.js';
@@ -31,6 +33,14 @@ export class ProcessBackend implements ExecutionBackend {
       imageDigests: null,
       notes: ['limits on memory, processors, processes and disk are not enforced'],
     };
+  }
+
+  footprint(): Footprint {
+    return { memoryMb: 0, cpus: 0 };
+  }
+
+  gauges(): readonly BackendGauge[] {
+    return [];
   }
 
   probe(): Promise<ProbeReport> {
