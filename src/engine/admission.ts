@@ -107,7 +107,7 @@ export class Admission {
       };
       const waiting = this.#queue.push(client, ticket);
       this.#admitAll();
-      if (wait.ended) return;
+      if (wait.hasEnded()) return;
       wait.begin(this.#patienceOf(applicant), (error) => {
         this.#queue.remove(waiting);
         ticket.refuse(error);
@@ -116,7 +116,7 @@ export class Admission {
       });
       if (this.#queue.size > this.#limits.maxQueued)
         this.#queue.takeSurplus(waiting).refuse(this.#overloaded());
-      if (!wait.ended) applicant.onQueued?.(this.#queue.size);
+      if (!wait.hasEnded()) applicant.onQueued?.(this.#queue.size);
     });
   }
 
@@ -174,7 +174,7 @@ interface Patience {
 
 /** The timer and the listener of one that waits. */
 class Wait {
-  ended = false;
+  #ended = false;
   readonly #signal: AbortSignal;
   #timer: NodeJS.Timeout | null = null;
   #giveUp: (() => void) | null = null;
@@ -193,8 +193,12 @@ class Wait {
     }, patience.milliseconds);
   }
 
+  hasEnded(): boolean {
+    return this.#ended;
+  }
+
   end(): void {
-    this.ended = true;
+    this.#ended = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     if (this.#giveUp !== null) this.#signal.removeEventListener('abort', this.#giveUp);
   }

@@ -17,5 +17,7 @@ function groupsOf(address: string): readonly string[] {
   const before = left === '' ? [] : left.split(':');
   const after = right === undefined || right === '' ? [] : right.split(':');
   const zeros = right === undefined ? 0 : Math.max(0, GROUPS - before.length - after.length);
-  return [...before, ...Array<string>(zeros).fill('0'), ...after].map((group) => group.replace(/^0+(?=.)/u, ''));
+  return [...before, ...Array<string>(zeros).fill('0'), ...after].map((group) =>
+    group.replace(/^0+(?=.)/u, ''),
+  );
 }

@@ -46,7 +46,7 @@ export class EventStream implements Disposable {
 
   /** Sends an event, whether or not the client takes it now: for what is small and rare. */
   post(event: string, data: unknown): void {
-    if (this.#gone) return;
+    if (this.#isGone()) return;
     this.#open();
     this.#heartbeat.refresh();
     this.#response.write(encodeEvent(event, data));
@@ -54,7 +54,7 @@ export class EventStream implements Disposable {
 
   /** Resolves when the client can take more, when it has gone, and when wakeAll() is called. */
   async ready(): Promise<void> {
-    if (this.congested && !this.#gone) await this.#woken();
+    if (this.congested && !this.#isGone()) await this.#woken();
   }
 
   /** Ends the wait of everybody in ready(). */
@@ -64,16 +64,17 @@ export class EventStream implements Disposable {
 
   /** @throws GlasshouseError output_closed. */
   throwIfGone(): void {
-    if (this.#gone) throw new GlasshouseError('output_closed', 'The client of the event stream went away.');
+    if (this.#isGone())
+      throw new GlasshouseError('output_closed', 'The client of the event stream went away.');
   }
 
   /** Sends the last event, piece by piece as the client takes it, and ends the answer. */
   async end(event: string, data: unknown): Promise<void> {
     clearInterval(this.#heartbeat);
-    if (this.#gone) return;
+    if (this.#isGone()) return;
     this.#open();
     const bytes = Buffer.from(encodeEvent(event, data));
-    for (let start = 0; start < bytes.length && !this.#gone; start += PIECE_BYTES) {
+    for (let start = 0; start < bytes.length && !this.#isGone(); start += PIECE_BYTES) {
       this.#response.write(bytes.subarray(start, start + PIECE_BYTES));
       await this.#takenInTime();
     }
@@ -89,7 +90,7 @@ export class EventStream implements Disposable {
     if (this.#opened && !this.#response.writableEnded) this.#response.destroy();
   }
 
-  get #gone(): boolean {
+  #isGone(): boolean {
     return this.#response.closed || this.#response.destroyed;
   }
 
@@ -106,7 +107,7 @@ export class EventStream implements Disposable {
 
   /** A client that has not taken the last events yet needs no sign of life, and nothing may pile up for it. */
   #beat(): void {
-    if (this.#gone || this.congested) return;
+    if (this.#isGone() || this.congested) return;
     this.#open();
     this.#response.write(': heartbeat\n\n');
   }
@@ -116,7 +117,7 @@ export class EventStream implements Disposable {
       this.#response.destroy();
     }, STALL_MS);
     try {
-      while (this.congested && !this.#gone) await this.#woken();
+      while (this.congested && !this.#isGone()) await this.#woken();
     } finally {
       clearTimeout(stall);
     }

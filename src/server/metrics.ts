@@ -103,7 +103,9 @@ export class ServerMetrics {
 
   /** `route` is the pattern of the route, not the path; null where there is none. */
   countRequest(method: string, route: string | null, status: string): void {
-    this.#requests.inc(route === null ? { method: 'other', route: 'none', status } : { method, route, status });
+    this.#requests.inc(
+      route === null ? { method: 'other', route: 'none', status } : { method, route, status },
+    );
   }
 
   #addLoad(): void {

@@ -37,8 +37,10 @@ export function addProcessMetrics(registry: Registry): void {
     return external + arrayBuffers;
   });
   gauge('nodejs_eventloop_lag_seconds', 'How long one turn of the event loop takes now.', eventLoopLag);
-  gauge('nodejs_eventloop_utilization_ratio', 'Part of its life in which the event loop was busy.', () =>
-    performance.eventLoopUtilization().utilization,
+  gauge(
+    'nodejs_eventloop_utilization_ratio',
+    'Part of its life in which the event loop was busy.',
+    () => performance.eventLoopUtilization().utilization,
   );
 }
 

@@ -30,7 +30,11 @@ export function addRequestHooks(
   });
   app.addHook('onResponse', (request, reply, done) => {
     const route = request.is404 ? null : (request.routeOptions.url ?? null);
-    metrics.countRequest(request.method, route, reply.raw.writableFinished ? String(reply.statusCode) : 'aborted');
+    metrics.countRequest(
+      request.method,
+      route,
+      reply.raw.writableFinished ? String(reply.statusCode) : 'aborted',
+    );
     done();
   });
 }

@@ -6,11 +6,12 @@ import { type App } from './app.js';
 import { clientKey } from './client-key.js';
 import { type ServerDependencies } from './dependencies.js';
 import { type ServerMetrics } from './metrics.js';
+import { EVENT_STREAM_TYPE } from './event-stream.js';
 import { problemResponses } from './problem-schema.js';
 import { overloaded, sendProblem, shuttingDown } from './problem.js';
 import { problemOfExecution, runAnswer } from './run-answer.js';
 import { resolveRunRequest } from './run-request.js';
-import { RunAnswer, RunBody } from './run-schema.js';
+import { RunAnswer, RunBody, RunEvents } from './run-schema.js';
 import { streamRun, wantsEventStream } from './run-stream.js';
 import { type ServerState } from './server-state.js';
 
@@ -18,10 +19,16 @@ const RUN_SCHEMA = {
   operationId: 'run',
   summary: 'Run a program',
   description:
-    'Runs a program in a fresh, isolated environment. However the program ends, the answer is 200 and has a receipt. When the client goes away, the execution is canceled.',
+    'Runs a program in a fresh, isolated environment. However the program ends, the answer is 200 and has a receipt. Programs that find no room wait for their turn; clients take turns. When the client goes away, the execution is canceled.',
   body: RunBody,
   response: {
-    200: RunAnswer,
+    200: {
+      description: 'What happened: one JSON document, or, if the client asks for it, events as it happens.',
+      content: {
+        'application/json': { schema: RunAnswer },
+        [EVENT_STREAM_TYPE]: { schema: RunEvents },
+      },
+    },
     ...problemResponses({
       400: 'The body is not JSON, or does not match the schema.',
       403: 'The request comes from a page of another site.',
@@ -31,7 +38,7 @@ const RUN_SCHEMA = {
       422: 'A value cannot be accepted: a path leaves the workspace, a limit is above the maximum, ...',
       429: 'The server is overloaded; see Retry-After.',
       500: 'The execution failed through no fault of the program. It may have a receipt.',
-      503: 'The backend cannot run, or the server is shutting down.',
+      503: 'The backend cannot run, it was not the turn of the execution in time, or the server is shutting down.',
       507: 'The disk of the host is full.',
     }),
   },
@@ -80,9 +87,10 @@ export function addRunRoute(
       if (state.closing) return sendProblem(reply, shuttingDown());
       if (wantsEventStream(request)) {
         const options = { heartbeatMs: config.streamHeartbeatMs, closing: () => state.closing };
-        return streamRun(request, reply, options, (hooks) =>
+        await streamRun(request, reply, options, (hooks) =>
           run(request, reply, { ...executionRequest, ...hooks }),
         );
+        return reply;
       }
       const execution = await run(request, reply, executionRequest);
       const failure = problemOfExecution(execution);

@@ -31,7 +31,7 @@ export async function streamRun(
   reply: FastifyReply,
   { heartbeatMs, closing }: { readonly heartbeatMs: number; readonly closing: () => boolean },
   run: (hooks: Partial<ExecutionRequest>) => Promise<CompletedExecution>,
-): Promise<FastifyReply> {
+): Promise<void> {
   using stream = new EventStream(reply.raw, heartbeatMs, () => {
     reply.hijack();
     for (const [name, value] of Object.entries(reply.getHeaders()))
@@ -39,10 +39,9 @@ export async function streamRun(
     if (closing()) reply.raw.setHeader('connection', 'close');
   });
   const failure = await resultOf(request, stream, run);
-  if (failure === null) return reply;
-  if (!stream.opened) return sendProblem(reply, failure);
-  await stream.end('problem', problemDocument(failure, request.id));
-  return reply;
+  if (failure === null) return;
+  if (stream.opened) await stream.end('problem', problemDocument(failure, request.id));
+  else sendProblem(reply, failure);
 }
 
 /** The problem that the run ended in; null when its result has been sent. */

@@ -101,7 +101,10 @@ describe('admission', () => {
     let now = 0;
     const limits = { maxConcurrent: 2, memoryMb: 1000, cpus: 4, maxQueued: 2, queueTimeoutMs: 600_000 };
     const admission = new Admission(limits, () => now);
-    const first = await Promise.all([admission.enter(applicant(), never), admission.enter(applicant(), never)]);
+    const first = await Promise.all([
+      admission.enter(applicant(), never),
+      admission.enter(applicant(), never),
+    ]);
     now = 8000;
     for (const place of first) place[Symbol.dispose]();
     const running = [await admission.enter(applicant(), never), await admission.enter(applicant(), never)];
@@ -146,7 +149,9 @@ describe('admission', () => {
     const admission = admissionOf({ maxConcurrent: 1, queueTimeoutMs: 20 });
     const first = await admission.enter(applicant(), never);
     await assert.rejects(admission.enter(applicant({ deadlineMs: 1 }), never), { code: 'deadline_exceeded' });
-    await assert.rejects(admission.enter(applicant({ deadlineMs: 60_000 }), never), { code: 'queue_timeout' });
+    await assert.rejects(admission.enter(applicant({ deadlineMs: 60_000 }), never), {
+      code: 'queue_timeout',
+    });
     await assert.rejects(admission.enter(applicant(), never), { code: 'queue_timeout' });
     assert.deepEqual([admission.running, admission.queued], [1, 0]);
     first[Symbol.dispose]();
@@ -228,7 +233,8 @@ describe('whoever enters, leaves and cancels', () => {
           if (one.kind === 'enter') {
             entered += 1;
             enter(one.client, one.memoryMb, one.cpus);
-          } else if (one.kind === 'leave') places.splice(one.which % (places.length || 1), 1)[0]?.[Symbol.dispose]();
+          } else if (one.kind === 'leave')
+            places.splice(one.which % (places.length || 1), 1)[0]?.[Symbol.dispose]();
           else [...waiting][one.which % (waiting.size || 1)]?.abort();
           const { running, memoryMb, cpus, queued } = admission.load;
           assert.ok(running <= 4 && memoryMb <= 100 && cpus <= 6 && queued <= 5);

@@ -23,7 +23,8 @@ export function bytesOf(events: readonly ReceivedEvent[], stream: 'stdout' | 'st
   let expected = 0;
   for (const { event, data } of events) {
     if (event !== stream) continue;
-    if (data['offset'] !== expected) throw new Error(`offset ${String(data['offset'])} instead of ${expected}`);
+    if (data['offset'] !== expected)
+      throw new Error(`offset ${String(data['offset'])} instead of ${expected}`);
     const chunk = Buffer.from(String(data['data']), data['encoding'] as 'utf8' | 'base64');
     chunks.push(chunk);
     expected += chunk.length;

@@ -51,8 +51,10 @@ function writing(chunks: readonly (readonly ['stdout' | 'stderr', Uint8Array])[]
 }
 
 /** A request whose answer nobody reads until told to, and the server's end of it. */
-async function unreadRequest(): Promise<{ client: http.ClientRequest; response: ServerResponse }> {
-  const client = http.request(`${running.url}/run`, {
+async function unreadRequest(
+  server = running,
+): Promise<{ client: http.ClientRequest; response: ServerResponse }> {
+  const client = http.request(`${server.url}/run`, {
     method: 'POST',
     agent: false,
     headers: { 'content-type': 'application/json', accept: 'text/event-stream' },
@@ -60,7 +62,7 @@ async function unreadRequest(): Promise<{ client: http.ClientRequest; response: 
   client.on('error', () => {
     // It is we who hang up.
   });
-  const seen = once(running.server.app.server, 'request') as Promise<[IncomingMessage, ServerResponse]>;
+  const seen = once(server.server.app.server, 'request') as Promise<[IncomingMessage, ServerResponse]>;
   client.end('{"code":"pass"}');
   const [, response] = await seen;
   return { client, response };
@@ -98,7 +100,9 @@ describe('an event stream', () => {
       fc.asyncProperty(fc.oneof(chunks, lines), async (written) => {
         const events = await eventsOf(writing(written));
         for (const stream of ['stdout', 'stderr'] as const) {
-          const expected = Buffer.concat(written.filter(([name]) => name === stream).map(([, chunk]) => chunk));
+          const expected = Buffer.concat(
+            written.filter(([name]) => name === stream).map(([, chunk]) => chunk),
+          );
           assert.deepEqual(bytesOf(events, stream), expected);
         }
         assert.equal(events.at(-1)?.event, 'result');
@@ -322,25 +326,21 @@ describe('a client that does not read', () => {
 
   it('gets no heartbeats on top', async () => {
     await using beating = await startServer({ settings: { stream_heartbeat_ms: '10' } });
-    const taken = { chunks: 0 };
-    beating.engine.behaviour = flooding(taken);
-    const seen = once(beating.server.app.server, 'request') as Promise<[IncomingMessage, ServerResponse]>;
-    const client = http.request(`${beating.url}/run`, {
-      method: 'POST',
-      agent: false,
-      headers: { 'content-type': 'application/json', accept: 'text/event-stream' },
-    });
-    client.on('error', () => {
-      // It is we who hang up.
-    });
-    client.end('{"code":"pass"}');
-    const [, response] = await seen;
+    beating.engine.behaviour = flooding({ chunks: 0 });
+    const { client, response } = await unreadRequest(beating);
     const [answer] = (await once(client, 'response')) as [IncomingMessage];
     answer.pause();
     await congested(response);
-    const before = response.writableLength;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.ok(response.writableLength <= before);
+    const held = response.writableLength;
+    // Beats of another stream tell that there was time for some on this one.
+    beating.engine.behaviour = (signal) => once(signal, 'abort').then(() => COMPLETED);
+    const clock = await post('text/event-stream', beating);
+    let beats = '';
+    for await (const chunk of clock.body as ReadableStream<Uint8Array>) {
+      beats += Buffer.from(chunk).toString();
+      if (beats.split('heartbeat').length > 5) break;
+    }
+    assert.ok(response.writableLength <= held);
     client.destroy();
   });
 });

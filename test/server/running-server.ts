@@ -5,7 +5,11 @@ import { type SettingName } from '../../src/config/settings.js';
 import { type AdmissionLoad } from '../../src/engine/admission.js';
 import { type CompletedExecution } from '../../src/engine/completed.js';
 import { type ExecutionRequest } from '../../src/engine/request.js';
-import { type ReceiptReader, type ServerDependencies } from '../../src/server/dependencies.js';
+import {
+  type ExecutionEngine,
+  type ReceiptReader,
+  type ServerDependencies,
+} from '../../src/server/dependencies.js';
 import { type HttpServer } from '../../src/server/http-server.js';
 import { createServer } from '../../src/server/server.js';
 import { surroundings } from '../config/surroundings.js';
@@ -66,11 +70,11 @@ export const EMPTY_STORE: ReceiptReader = {
   readFile: () => [],
 };
 
-export interface RunningServer extends AsyncDisposable {
+export interface RunningServer<Engine extends ExecutionEngine = RecordingEngine> extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
   readonly server: HttpServer;
-  readonly engine: RecordingEngine;
+  readonly engine: Engine;
   /** Everything logged so far, as text. */
   log(): string;
   post(body: unknown): Promise<Response>;
@@ -81,8 +85,15 @@ export interface ServerChanges extends Partial<Omit<ServerDependencies, 'engine'
 }
 
 /** A server that listens on a free port of the loopback interface, with a recording engine behind it. */
-export async function startServer({ settings = {}, ...changes }: ServerChanges = {}): Promise<RunningServer> {
-  const engine = new RecordingEngine();
+export function startServer(changes: ServerChanges = {}): Promise<RunningServer> {
+  return startServerOver(new RecordingEngine(), changes);
+}
+
+/** The same with another engine behind it. */
+export async function startServerOver<Engine extends ExecutionEngine>(
+  engine: Engine,
+  { settings = {}, ...changes }: ServerChanges = {},
+): Promise<RunningServer<Engine>> {
   const lines: string[] = [];
   const server = await createServer({
     store: EMPTY_STORE,

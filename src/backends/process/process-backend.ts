@@ -7,6 +7,7 @@ import {
   type ExecutionResult,
   type ExecutionSpec,
   type Footprint,
+  type Limits,
   type ProbeReport,
 } from '../backend.js';
 import { findCommand } from './command-lookup.js';
@@ -35,7 +36,7 @@ export class ProcessBackend implements ExecutionBackend {
     };
   }
 
-  footprint(): Footprint {
+  footprint(_limits: Limits): Footprint {
     return { memoryMb: 0, cpus: 0 };
   }
 
