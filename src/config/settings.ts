@@ -105,7 +105,7 @@ export const SETTINGS = {
     'Executions that may wait for their turn; further ones are refused with `overloaded`.',
   ),
   queue_timeout_ms: integer(
-    60_000,
+    120_000,
     { minimum: 1, maximum: ONE_DAY_MS },
     'Longest time that an execution waits for its turn, in milliseconds; then it is refused with `queue_timeout`.',
   ),
