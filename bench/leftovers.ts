@@ -11,7 +11,7 @@ const COUNTED = ['descriptors', 'processes', 'files'] as const;
  * Waits until the server holds no more than `before`, and prints what it still holds beyond that when it never does;
  * then the benchmark has failed.
  */
-export async function reportLeftovers(server: BenchServer, before: Holdings): Promise<Holdings> {
+export async function reportLeftovers(server: BenchServer, before: Holdings): Promise<void> {
   const giveUpAt = performance.now() + SETTLE_MS;
   let now = await server.holdings();
   while (COUNTED.some((what) => now[what] > before[what]) && performance.now() < giveUpAt) {
@@ -23,5 +23,4 @@ export async function reportLeftovers(server: BenchServer, before: Holdings): Pr
     console.log(`goal: no ${what} left over: ${before[what]} before, ${now[what]} after`);
     if (left > 0) process.exitCode = 1;
   }
-  return now;
 }

@@ -1,4 +1,4 @@
-import { printGoal, printSamples, timed } from './measure.js';
+import { median, printGoal, printSamples, timed } from './measure.js';
 import { reportLeftovers } from './leftovers.js';
 import { BenchServer } from './server.js';
 
@@ -22,17 +22,21 @@ export async function benchSoak(main: string, runs: number): Promise<void> {
   for (let index = 0; index < part; index += 1) await run();
   values.length = 0;
   const before = await server.holdings();
-  console.log(`resident memory: ${(before.residentKb / KB_PER_MB).toFixed(1)} MB after ${part} runs`);
+  // Medians: garbage comes and goes, and neither may hide a leak nor look like one.
+  const medians: number[] = [];
+  let resident: number[] = [];
   for (let index = 1; index <= runs; index += 1) {
     await run();
-    if (index % part !== 0) continue;
-    const { residentKb } = await server.holdings();
-    console.log(`resident memory: ${(residentKb / KB_PER_MB).toFixed(1)} MB after ${index} more`);
+    resident.push((await server.holdings()).residentKb / KB_PER_MB);
+    if (resident.length < part) continue;
+    medians.push(median(resident));
+    console.log(`resident memory: ${median(resident).toFixed(1)} MB in the median up to run ${index}`);
+    resident = [];
   }
   const sample = { name: `${runs} runs in a row`, values };
   printSamples('soak', [sample], sample);
-  const { residentKb } = await reportLeftovers(server, before);
-  const growth = (residentKb - before.residentKb) / KB_PER_MB;
+  await reportLeftovers(server, before);
+  const growth = (medians.at(-1) ?? 0) - (medians[0] ?? 0);
   printGoal(`resident memory of the server after ${runs} runs`, growth, 10, 'MB more');
   if (growth > 10) process.exitCode = 1;
   console.log('');
