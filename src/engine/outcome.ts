@@ -20,7 +20,8 @@ const EXIT_CODE_NOT_EXECUTABLE = 126;
 export function outcomeOf(termination: Termination, interruption: Interruption | null): Outcome {
   const ended = endOf(termination);
   if (interruption === null) return ended;
-  if (interruption === 'deadline') return { ...ended, status: 'timeout', error: deadlineExceeded() };
+  if (interruption === 'deadline')
+    return { ...ended, status: 'timeout', error: deadlineExceeded(ended.error) };
   return { ...ended, status: interruption };
 }
 
@@ -42,7 +43,7 @@ function endOf(termination: Termination): Outcome {
 /** The outcome of a program that never ran. */
 export function outcomeOfFailedStart(error: GlasshouseError, interruption: Interruption | null): Outcome {
   if (interruption === 'deadline')
-    return { status: 'timeout', exitCode: null, signal: null, error: deadlineExceeded() };
+    return { status: 'timeout', exitCode: null, signal: null, error: deadlineExceeded(error) };
   if (interruption !== null) return { status: interruption, exitCode: null, signal: null, error };
   switch (error.code) {
     case 'command_not_found':
@@ -57,9 +58,10 @@ export function outcomeOfFailedStart(error: GlasshouseError, interruption: Inter
 }
 
 /** The program's own time was not over: what ran out was the time of the whole request. */
-function deadlineExceeded(): GlasshouseError {
+function deadlineExceeded(cause: GlasshouseError | null): GlasshouseError {
   return new GlasshouseError(
     'deadline_exceeded',
     'The deadline of the request passed; the wait and the start count too.',
+    cause === null ? {} : { cause },
   );
 }
