@@ -5,6 +5,8 @@
 import { thisProcess } from '../../src/base/process-identity.js';
 import { KeyRing } from '../../src/receipts/key-ring.js';
 import { ReceiptStore } from '../../src/receipts/store.js';
+import { ReceiptWriter } from '../../src/receipts/store-writer.js';
+import { LOG_SIGNER } from './sample-log.js';
 import { executionId, sampleReceipt, utf8 } from './sample.js';
 
 const [task, directory, first = '1', count = '1000000'] = process.argv.slice(2);
@@ -20,6 +22,7 @@ async function writeReceipts(
   receiptCount: number,
 ): Promise<void> {
   using store = ReceiptStore.open(storeDirectory);
+  const writer = new ReceiptWriter(store, LOG_SIGNER);
   const owner = thisProcess();
   for (let number = firstNumber; number < firstNumber + receiptCount; number += 1) {
     const id = executionId(number);
@@ -27,7 +30,7 @@ async function writeReceipts(
     const { timestamp } = statement.predicate;
     store.begin({ executionId: id, startedAt: timestamp, owner, request: '{}', execution: '{}' });
     const files = [{ path: utf8('out.txt'), chunks: [utf8('out')] }];
-    store.finish(receipt, statement, { stdout: utf8('4\n'), stderr: utf8(''), files });
+    await writer.write({ receipt, statement, outputs: { stdout: utf8('4\n'), stderr: utf8(''), files } });
     process.stdout.write(`${receipt.receiptId}\n`);
   }
 }
