@@ -8,6 +8,7 @@ import { KEY_ALGORITHMS, type KeyAlgorithm } from '../receipts/spki.js';
 import { Console } from './console.js';
 import { parseDurationMs } from './duration.js';
 import { EXIT_CODES } from './exit-codes.js';
+import { type ExportFormat } from './receipts.js';
 import { type Compose, type Services } from './services.js';
 
 /** Settings that the commands other than `serve` take as flags. */
@@ -171,14 +172,14 @@ function defineReceipts(define: Define, program: Command): void {
   define(receipts, 'export', ['data_dir'], async (services, _console, flags, args) =>
     (await import('./receipts.js')).exportReceipt(services, {
       id: args[0] ?? 'latest',
-      format: flags['format'] as 'bundle' | 'dsse' | 'statement',
+      format: flags['format'] as ExportFormat,
     }),
   )
     .description('one receipt as a file, on stdout')
     .argument('[id]', 'id, the beginning of one, or latest', 'latest')
     .addOption(
       new Option('--format <format>', 'what to write')
-        .choices(['bundle', 'dsse', 'statement'])
+        .choices(['bundle', 'dsse', 'statement', 'sigstore'])
         .default('bundle'),
     );
 }

@@ -39,6 +39,7 @@ export interface InclusionClaim {
 /** Whether the leaf is at that place of the tree with this root: RFC 9162 section 2.1.3.2. */
 export function provesInclusion({ leafHash, index, size, root, proof }: InclusionClaim): boolean {
   if (!isCount(index) || !isCount(size) || index >= size) return false;
+  if (![leafHash, root, ...proof].every(isHash)) return false;
   let node = index;
   let last = size - 1;
   let hash = leafHash;
@@ -60,16 +61,19 @@ export interface ConsistencyClaim {
   readonly oldRoot: Uint8Array;
   readonly newSize: number;
   readonly newRoot: Uint8Array;
-  /** PROOF of RFC 6962 section 2.1.2; empty for two trees of one size, and when the old one is empty. */
+  /** PROOF of RFC 6962 section 2.1.2; empty for two trees of one size. */
   readonly proof: readonly Uint8Array[];
 }
 
-/** Whether the new tree has all leaves of the old one, in their places: RFC 9162 section 2.1.4.2. */
+/**
+ * Whether the new tree has all leaves of the old one, in their places: RFC 9162 section 2.1.4.2. False for an empty old
+ * tree beside a new one that is not: every tree continues it, and nothing is proven.
+ */
 export function provesConsistency(claim: ConsistencyClaim): boolean {
   const { oldSize, oldRoot, newSize, newRoot, proof } = claim;
   if (!isCount(oldSize) || !isCount(newSize) || oldSize > newSize) return false;
-  if (oldSize === 0) return proof.length === 0 && sameHash(oldRoot, emptyRoot());
   if (oldSize === newSize) return proof.length === 0 && sameHash(oldRoot, newRoot);
+  if (oldSize === 0 || ![oldRoot, newRoot, ...proof].every(isHash)) return false;
   const path = isPowerOfTwo(oldSize) ? [oldRoot, ...proof] : [...proof];
   const [first, ...rest] = path;
   if (first === undefined) return false;
@@ -90,6 +94,10 @@ export function provesConsistency(claim: ConsistencyClaim): boolean {
     [node, last] = [half(node), half(last)];
   }
   return last === 0 && sameHash(oldHash, oldRoot) && sameHash(newHash, newRoot);
+}
+
+function isHash(bytes: Uint8Array): boolean {
+  return bytes.length === HASH_BYTES;
 }
 
 function isCount(value: number): boolean {

@@ -10,7 +10,7 @@ import {
 } from './checkpoint.js';
 import { sha256 } from './crypto.js';
 import { encodeLogEntry } from './log-entry.js';
-import { hashLeaf, provesConsistency, provesInclusion, sameHash } from './merkle.js';
+import { emptyRoot, hashLeaf, provesConsistency, provesInclusion, sameHash } from './merkle.js';
 import { type NoteVerifier } from './signed-note.js';
 import { quote } from './text.js';
 
@@ -180,7 +180,13 @@ function unproven(
   since: CheckpointUpdate['since'],
   from: string,
 ): Failure | null {
-  if (head.size === old.size || old.size === 0) return null;
+  if (head.size === old.size) return null;
+  if (old.size === 0)
+    return failureIf(
+      !sameHash(old.root, emptyRoot()),
+      'log_rewritten',
+      'the older head is not that of an empty log',
+    );
   if (since?.oldSize !== old.size) {
     const detail = `no proof ${from} was given: "glasshouse log checkpoint --since OLD" makes one`;
     return { code: 'log_proof_missing', detail };
