@@ -67,13 +67,13 @@ export interface ConsistencyClaim {
 
 /**
  * Whether the new tree has all leaves of the old one, in their places: RFC 9162 section 2.1.4.2. False for an empty old
- * tree beside a new one that is not: every tree continues it, and nothing is proven.
+ * tree: every tree continues it, and nothing is proven.
  */
 export function provesConsistency(claim: ConsistencyClaim): boolean {
   const { oldSize, oldRoot, newSize, newRoot, proof } = claim;
-  if (!isCount(oldSize) || !isCount(newSize) || oldSize > newSize) return false;
+  if (!isCount(oldSize) || !isCount(newSize) || oldSize > newSize || oldSize === 0) return false;
   if (oldSize === newSize) return proof.length === 0 && sameHash(oldRoot, newRoot);
-  if (oldSize === 0 || ![oldRoot, newRoot, ...proof].every(isHash)) return false;
+  if (![oldRoot, newRoot, ...proof].every(isHash)) return false;
   const path = isPowerOfTwo(oldSize) ? [oldRoot, ...proof] : [...proof];
   const [first, ...rest] = path;
   if (first === undefined) return false;

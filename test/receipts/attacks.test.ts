@@ -287,7 +287,7 @@ describe('attacks on the database', () => {
 
   const edits: Record<string, [string, ErrorCode]> = {
     'an envelope': [
-      "UPDATE receipts SET envelope = replace(envelope, 'eyJ', 'eyK') WHERE sequence = 3",
+      "UPDATE receipts SET envelope = CAST(replace(CAST(envelope AS TEXT), 'eyJ', 'eyK') AS BLOB) WHERE sequence = 3",
       'log_corrupt',
     ],
     'two envelopes changed places': [
