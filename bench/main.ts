@@ -1,6 +1,6 @@
 /**
- * `npm run bench [-- NAME...] [-- --runs N --boots N]`: measures on this machine and prints ratios. Names: cold, cli,
- * boots; cold and cli when none is given.
+ * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N]`: measures on this machine and prints ratios. Names: cold, cli,
+ * receipts, boots; all but boots when none is given.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { benchBoots } from './boots.js';
 import { benchCli } from './cli.js';
 import { benchCold } from './cold.js';
+import { benchReceipts } from './receipts.js';
 
 /** What users start. */
 const MAIN = fileURLToPath(new URL('../../bin/glasshouse', import.meta.url));
@@ -17,16 +18,18 @@ const { values, positionals } = parseArgs({
   options: {
     runs: { type: 'string', default: '10' },
     boots: { type: 'string', default: '200' },
+    receipts: { type: 'string', default: '500' },
   },
 });
 
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   cold: () => benchCold(MAIN, Number(values.runs)),
   cli: () => benchCli(MAIN, Number(values.runs)),
+  receipts: () => benchReceipts(Number(values.receipts)),
   boots: () => benchBoots(MAIN, Number(values.boots)),
 };
 
-for (const name of positionals.length > 0 ? positionals : ['cold', 'cli']) {
+for (const name of positionals.length > 0 ? positionals : ['cold', 'cli', 'receipts']) {
   const bench = BENCHES[name];
   if (bench === undefined)
     throw new Error(`there is no benchmark ${name}; there are: ${Object.keys(BENCHES).join(', ')}`);

@@ -1,5 +1,5 @@
 /**
- * Run as a process of its own by tests: `node child.js open-key-ring|open-store|write-receipts DIRECTORY [FIRST [COUNT]]`.
+ * Run as a process of its own by tests: `node child.js open-key-ring|open-store|write-receipts|write-at-once DIRECTORY [FIRST [COUNT]]`.
  * Prints one line for each thing that is durably done.
  */
 import { thisProcess } from '../../src/base/process-identity.js';
@@ -14,6 +14,7 @@ if (directory === undefined) throw new Error('no directory given');
 if (task === 'open-key-ring') console.log(KeyRing.open(directory).signer.keyId);
 else if (task === 'open-store') ReceiptStore.open(directory).close();
 else if (task === 'write-receipts') await writeReceipts(directory, Number(first), Number(count));
+else if (task === 'write-at-once') await writeAtOnce(directory, Number(first));
 else throw new Error('unknown task');
 
 async function writeReceipts(
@@ -33,4 +34,29 @@ async function writeReceipts(
     await writer.write({ receipt, statement, outputs: { stdout: utf8('4\n'), stderr: utf8(''), files } });
     process.stdout.write(`${receipt.receiptId}\n`);
   }
+}
+
+/** Four at a time, without end. Prints the id of each receipt and the head under which it was logged. */
+async function writeAtOnce(storeDirectory: string, firstNumber: number): Promise<void> {
+  using store = ReceiptStore.open(storeDirectory);
+  const writer = new ReceiptWriter(store, LOG_SIGNER);
+  const owner = thisProcess();
+  let number = firstNumber;
+  const write = async (): Promise<never> => {
+    for (;;) {
+      const id = executionId(number++);
+      store.begin({
+        executionId: id,
+        startedAt: '2025-01-02T03:04:05.678Z',
+        owner,
+        request: '{}',
+        execution: '{}',
+      });
+      const { statement, receipt } = await sampleReceipt({ execution_id: id });
+      await writer.write({ receipt, statement, outputs: { stdout: utf8('4\n'), stderr: null, files: [] } });
+      const proof = store.proofOf(receipt.receiptId);
+      process.stdout.write(`${JSON.stringify([receipt.receiptId, proof?.checkpoint])}\n`);
+    }
+  };
+  await Promise.all([write(), write(), write(), write()]);
 }
