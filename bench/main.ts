@@ -1,6 +1,6 @@
 /**
- * `npm run bench [-- NAME...] [-- --runs N --boots N --requests N --soak N]`: measures on this machine and prints
- * ratios. Names: cold, cli, boots, burst, soak; cold and cli when none is given.
+ * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N --requests N --soak N]`: measures on this machine
+ * and prints ratios. Names: cold, cli, receipts, boots, burst, soak; the first three when none is given.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -10,6 +10,7 @@ import { benchBurst } from './burst.js';
 import { benchCli } from './cli.js';
 import { benchCold } from './cold.js';
 import { benchSoak } from './soak.js';
+import { benchReceipts } from './receipts.js';
 
 /** What users start. */
 const MAIN = fileURLToPath(new URL('../../bin/glasshouse', import.meta.url));
@@ -21,18 +22,20 @@ const { values, positionals } = parseArgs({
     boots: { type: 'string', default: '200' },
     requests: { type: 'string', default: '50' },
     soak: { type: 'string', default: '1000' },
+    receipts: { type: 'string', default: '500' },
   },
 });
 
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   cold: () => benchCold(MAIN, Number(values.runs)),
   cli: () => benchCli(MAIN, Number(values.runs)),
+  receipts: () => benchReceipts(Number(values.receipts)),
   boots: () => benchBoots(MAIN, Number(values.boots)),
   burst: () => benchBurst(MAIN, Number(values.requests)),
   soak: () => benchSoak(MAIN, Number(values.soak)),
 };
 
-for (const name of positionals.length > 0 ? positionals : ['cold', 'cli']) {
+for (const name of positionals.length > 0 ? positionals : ['cold', 'cli', 'receipts']) {
   const bench = BENCHES[name];
   if (bench === undefined)
     throw new Error(`there is no benchmark ${name}; there are: ${Object.keys(BENCHES).join(', ')}`);

@@ -17,7 +17,8 @@ import { type AdmissionLimits } from './engine/admission.js';
 import { type Engine } from './engine/engine.js';
 import { type KeyRing } from './receipts/key-ring.js';
 import { type ReceiptStore } from './receipts/store.js';
-import { type Verifier } from './receipts/verifier.js';
+import { type ReceiptWriter } from './receipts/store-writer.js';
+import { type TrustedKeys } from './receipts/trusted-keys.js';
 import { type ServerDependencies } from './server/dependencies.js';
 
 const COLLECT_TIMEOUT_MS = 10_000;
@@ -67,6 +68,7 @@ class ComposedServices implements Services {
   readonly backendNames = Object.keys(BACKENDS);
   #store: Promise<ReceiptStore> | null = null;
   #keyRing: Promise<KeyRing> | null = null;
+  #writer: Promise<ReceiptWriter> | null = null;
 
   constructor(flags: SettingFlags, configFile: string | null) {
     this.config = loadConfiguration({ flags, configFile, surroundings: readSurroundings() });
@@ -82,9 +84,15 @@ class ComposedServices implements Services {
     return this.#keyRing;
   }
 
-  async ownKeys(): Promise<readonly Verifier[]> {
-    if (!existsSync(this.#keyDirectory)) return [];
-    return (await this.keyRing()).verifiers();
+  writer(): Promise<ReceiptWriter> {
+    this.#writer ??= this.#makeWriter();
+    return this.#writer;
+  }
+
+  async ownKeys(): Promise<TrustedKeys> {
+    if (!existsSync(this.#keyDirectory)) return { receiptKeys: [], logKeys: [] };
+    const ring = await this.keyRing();
+    return { receiptKeys: ring.verifiers(), logKeys: ring.logVerifiers() };
   }
 
   async backend(name: string): Promise<ExecutionBackend> {
@@ -102,11 +110,15 @@ class ComposedServices implements Services {
   async bundleEncoder(): Promise<ServerDependencies['encodeBundle']> {
     const { encodeBundle } = await import('./receipts/bundle.js');
     const ring = await this.keyRing();
+    const store = await this.store();
+    (await this.writer()).logOlderReceipts();
     return ({ receiptId, keyId, envelope }) => {
       const pem = ring.publicKeyOf(keyId);
       if (pem === null)
         throw new GlasshouseError('key_invalid', `The public key ${keyId} is gone from the key directory.`);
-      return encodeBundle({ receiptId, envelopeBytes: envelope }, pem);
+      const proof = store.proofOf(receiptId);
+      if (proof === null) throw new GlasshouseError('log_corrupt', `The log has no entry for ${receiptId}.`);
+      return encodeBundle({ receiptId, envelopeBytes: envelope }, pem, proof);
     };
   }
 
@@ -119,11 +131,13 @@ class ComposedServices implements Services {
   async engine(backend: ExecutionBackend): Promise<Engine> {
     const { Engine } = await import('./engine/engine.js');
     const store = await this.store();
+    const writer = await this.writer();
     const { signer } = await this.keyRing();
-    await this.#recover(store);
+    await this.#recover(store, writer);
     return new Engine({
       backend,
       store,
+      writer,
       signer,
       admission: admissionLimits(this.config),
       inlineFileBytes: this.config.inlineFileBytes,
@@ -150,12 +164,18 @@ class ComposedServices implements Services {
     return KeyRing.open(this.#keyDirectory);
   }
 
-  async #recover(store: ReceiptStore): Promise<void> {
+  async #makeWriter(): Promise<ReceiptWriter> {
+    const { ReceiptWriter } = await import('./receipts/store-writer.js');
+    return new ReceiptWriter(await this.store(), (await this.keyRing()).logSigner);
+  }
+
+  async #recover(store: ReceiptStore, writer: ReceiptWriter): Promise<void> {
     if (store.unfinished().length === 0) return;
     const { recoverUnfinished } = await import('./engine/recovery.js');
     const { killLeftovers } = await import('./backends/process/process-tree.js');
     await recoverUnfinished({
       store,
+      writer,
       signer: (await this.keyRing()).signer,
       killLeftovers: async (executionId) => {
         await killLeftovers(executionId);

@@ -1,6 +1,7 @@
 import { GlasshouseError } from '../base/errors.js';
 import { parseReceiptFile } from '../receipts/bundle.js';
 import { type Predicate, type Statement, type Text } from '../receipts/receipt.js';
+import { encodeSigstoreBundle } from '../receipts/sigstore.js';
 import { type ReceiptStore, type ReceiptSummary } from '../receipts/store.js';
 import { type Console } from './console.js';
 import { type Services } from './services.js';
@@ -42,7 +43,7 @@ export async function showReceipt(
   return 0;
 }
 
-export type ExportFormat = 'bundle' | 'dsse' | 'statement';
+export type ExportFormat = 'bundle' | 'dsse' | 'statement' | 'sigstore';
 
 /** `glasshouse receipts export`: the bytes of one receipt, as `glasshouse verify` takes them. */
 export async function exportReceipt(
@@ -66,6 +67,8 @@ async function exported(
       return services.bundle(id);
     case 'dsse':
       return requireReceipt(store, id).envelope;
+    case 'sigstore':
+      return encodeSigstoreBundle(requireReceipt(store, id).envelope);
     case 'statement':
       return Buffer.from(parseReceiptFile(requireReceipt(store, id).envelope).envelope.payload);
   }

@@ -25,9 +25,11 @@ export async function serve(services: Services, console: Console): Promise<numbe
   }
   logger.info({ backend: description }, 'backend ready');
   const engine = await services.engine(backend);
+  const store = await services.store();
   await using server = await createServer({
     engine,
-    store: await services.store(),
+    store,
+    log: store.log,
     encodeBundle: await services.bundleEncoder(),
     backendStatus: () => ({ ready: true, detail: null, description }),
     config,

@@ -13,6 +13,7 @@ import { buildStatement, signStatement } from '../receipts/statement.js';
 import { type Signer } from '../receipts/signer.js';
 import { type ReceiptStore } from '../receipts/store.js';
 import { Admission, type AdmissionLimits, type AdmissionLoad, type Applicant } from './admission.js';
+import { type ReceiptWriter } from '../receipts/store-writer.js';
 import { type CapturedStream, type CompletedExecution, type CompletedFile } from './completed.js';
 import { notStarted, runOnce } from './execution.js';
 import { buildPredicate, executionRecord, type RecordParts, requestRecord } from './record.js';
@@ -24,6 +25,7 @@ const NAME_BUDGET_BYTES = 1024 * 1024;
 export interface EngineOptions {
   readonly backend: ExecutionBackend;
   readonly store: ReceiptStore;
+  readonly writer: ReceiptWriter;
   readonly signer: Signer;
   readonly admission: AdmissionLimits;
   /** Bytes of output files, all together, that an answer carries inline. */
@@ -157,16 +159,17 @@ export class Engine {
   }
 
   async #storeReceipt(parts: RecordParts): Promise<string> {
-    const { store, signer } = this.#options;
+    const { writer, signer } = this.#options;
     const statement = buildStatement(buildPredicate(parts));
     const receipt = await signStatement(statement, signer);
-    store.finish(receipt, statement, {
+    const outputs = {
       stdout: captured(parts, 'stdout')?.kept ?? null,
       stderr: captured(parts, 'stderr')?.kept ?? null,
       files: parts.outputFiles
         .filter((file) => file.sha256 !== null)
         .map((file) => ({ path: file.path, chunks: file.read() })),
-    });
+    };
+    await writer.write({ receipt, statement, outputs });
     return receipt.receiptId;
   }
 }

@@ -4,6 +4,7 @@ import { type Execution, type Predicate, type Request } from '../receipts/receip
 import { type Signer } from '../receipts/signer.js';
 import { buildStatement, signStatement } from '../receipts/statement.js';
 import { type BegunExecution, type ReceiptStore } from '../receipts/store.js';
+import { type ReceiptWriter } from '../receipts/store-writer.js';
 import { environmentRecord } from './record.js';
 
 const ERROR: ErrorCode = 'owner_died';
@@ -12,6 +13,7 @@ const EXPLANATION =
 
 export interface RecoveryOptions {
   readonly store: ReceiptStore;
+  readonly writer: ReceiptWriter;
   readonly signer: Signer;
   /** Ends what an execution left running on this machine, if anything. */
   readonly killLeftovers: (executionId: string) => Promise<void>;
@@ -32,11 +34,14 @@ export async function recoverUnfinished(options: RecoveryOptions): Promise<reado
 }
 
 /** False when another process was faster. */
-async function closeExecution({ store, signer }: RecoveryOptions, begun: BegunExecution): Promise<boolean> {
+async function closeExecution(
+  { store, writer, signer }: RecoveryOptions,
+  begun: BegunExecution,
+): Promise<boolean> {
   const statement = buildStatement(predicateOf(begun));
   const receipt = await signStatement(statement, signer);
   try {
-    store.finish(receipt, statement, { stdout: null, stderr: null, files: [] });
+    await writer.write({ receipt, statement, outputs: { stdout: null, stderr: null, files: [] } });
     return true;
   } catch (error) {
     if (error instanceof GlasshouseError && store.getByExecution(begun.executionId) !== null) return false;

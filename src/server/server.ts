@@ -5,6 +5,7 @@ import { addDocumentationRoutes, collectDocumentation } from './documentation-ro
 import { addHealthRoute } from './health-route.js';
 import { addMetricsRoute } from './metrics-route.js';
 import { ServerMetrics } from './metrics.js';
+import { addLogRoutes } from './log-routes.js';
 import { addReceiptRoutes } from './receipt-routes.js';
 import { addRequestHooks } from './request-hooks.js';
 import { addRunRoute } from './run-route.js';
@@ -20,6 +21,7 @@ export async function createServer(dependencies: ServerDependencies): Promise<Ht
   await collectDocumentation(app, version);
   addRunRoute(app, dependencies, state, metrics);
   addReceiptRoutes(app, dependencies);
+  addLogRoutes(app, dependencies.log);
   addHealthRoute(app, dependencies, state);
   addMetricsRoute(app, metrics);
   addDocumentationRoutes(app, version);

@@ -7,6 +7,7 @@ import { type ExecutionRequest } from '../../src/engine/request.js';
 import { KeyRing } from '../../src/receipts/key-ring.js';
 import { type ExecutionStatus, type Predicate } from '../../src/receipts/receipt.js';
 import { ReceiptStore } from '../../src/receipts/store.js';
+import { ReceiptWriter } from '../../src/receipts/store-writer.js';
 import { verifyReceipt } from '../../src/receipts/verify.js';
 import {
   childProcesses,
@@ -33,6 +34,7 @@ export class Laboratory implements Disposable {
     this.engine = new Engine({
       backend,
       store: this.store,
+      writer: new ReceiptWriter(this.store, this.#keys.logSigner),
       signer: this.#keys.signer,
       admission: { maxConcurrent: 4, memoryMb: 65_536, cpus: 64, maxQueued: 64, queueTimeoutMs: 600_000 },
       inlineFileBytes: 1 << 16,

@@ -36,6 +36,8 @@ describe('GET /openapi.json', () => {
     assert.deepEqual(Object.keys(document.paths).sort(), [
       '/health',
       '/metrics',
+      '/log/checkpoint',
+      '/log/tile/{path}',
       '/receipts',
       '/receipts/{id}',
       '/receipts/{id}/files/{path}',

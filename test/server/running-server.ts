@@ -7,6 +7,7 @@ import { type CompletedExecution } from '../../src/engine/completed.js';
 import { type ExecutionRequest } from '../../src/engine/request.js';
 import {
   type ExecutionEngine,
+  type LogReader,
   type ReceiptReader,
   type ServerDependencies,
 } from '../../src/server/dependencies.js';
@@ -70,6 +71,14 @@ export const EMPTY_STORE: ReceiptReader = {
   readFile: () => [],
 };
 
+export const EMPTY_LOG: LogReader = {
+  latest: () => null,
+  readHash: () => {
+    throw new Error('the log is empty');
+  },
+  entries: () => [],
+};
+
 export interface RunningServer<Engine extends ExecutionEngine = RecordingEngine> extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
@@ -97,6 +106,7 @@ export async function startServerOver<Engine extends ExecutionEngine>(
   const lines: string[] = [];
   const server = await createServer({
     store: EMPTY_STORE,
+    log: EMPTY_LOG,
     encodeBundle: () => Buffer.from('{}'),
     backendStatus: () => ({ ready: true, detail: null, description: null }),
     version: '1.2.3',
