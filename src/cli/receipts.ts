@@ -153,7 +153,7 @@ function printPredicate(console: Console, id: string, predicate: Predicate): voi
         ] as const,
     ),
   ]);
-  section('observation', [[predicate.observation.level, predicate.observation.reason]]);
+  section('observation', [[predicate.observation.level, predicate.observation.reason ?? 'complete']]);
 }
 
 function textForPeople(text: Text): string {
