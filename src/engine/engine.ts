@@ -14,6 +14,7 @@ import { type ReceiptStore } from '../receipts/store.js';
 import { Admission, type AdmissionLimits } from './admission.js';
 import { type CapturedStream, type CompletedExecution, type CompletedFile } from './completed.js';
 import { notStarted, runOnce } from './execution.js';
+import { Observation } from './observation.js';
 import { buildPredicate, executionRecord, type RecordParts, requestRecord } from './record.js';
 import { type ExecutionRequest, type InheritedHash } from './request.js';
 
@@ -78,10 +79,16 @@ export class Engine {
       request: JSON.stringify(requestRecord(request, description, null)),
       execution: JSON.stringify(executionRecord(description)),
     });
+    await using observation = await Observation.open(
+      unprepared === null ? request.observation : null,
+      description,
+    );
+    const refusal = unprepared ?? observation.refusal;
     await using ended =
-      unprepared === null
-        ? await runOnce(backend, request, executionId, signal)
-        : notStarted(request, unprepared);
+      refusal === null
+        ? await runOnce(backend, request, executionId, signal, observation)
+        : notStarted(request, refusal);
+    const observed = await observation.finish();
     // By the monotonic clock, so that a step of the wall clock cannot make the end come before the start.
     const finishedAt = new Date(startedAt.getTime() + Math.round(performance.now() - begunAt));
     const receiptBegunAt = performance.now();
@@ -95,6 +102,7 @@ export class Engine {
       request,
       backend: description,
       ended,
+      observed,
       outputFiles,
       outputFilesComplete:
         (ended.result?.outputFilesComplete ?? false) && outputFiles.length === files.length,

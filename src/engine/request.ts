@@ -7,6 +7,7 @@ import {
   type StderrPlan,
   type StdinPlan,
 } from '../backends/backend.js';
+import { type ObservationPlan } from './observation.js';
 
 /** What happens to output beyond what is kept. */
 export interface CapturePolicy {
@@ -46,4 +47,6 @@ export interface ExecutionRequest {
   /** Milliseconds from the first instruction of the program; null: no deadline. */
   readonly timeoutMs: number | null;
   readonly limits: Limits;
+  /** Null: not observed. */
+  readonly observation: ObservationPlan | null;
 }
