@@ -39,6 +39,7 @@ export function resolveRunRequest(body: RunBody, config: Configuration): Executi
     listener: null,
     timeoutMs: atMost(body.timeout_ms, config.defaultTimeoutMs, config.maxTimeoutMs, 'timeout_ms'),
     limits,
+    observation: null,
   };
 }
 

@@ -103,6 +103,7 @@ export function requestWith(changes: Partial<ExecutionRequest>): ExecutionReques
     listener: null,
     timeoutMs: 30_000,
     limits: LIMITS,
+    observation: null,
     ...changes,
   };
 }

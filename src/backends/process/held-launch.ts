@@ -61,7 +61,8 @@ class HeldCommand {
       ...options,
       stdio: [...stdio, 'pipe'] as SpawnOptions['stdio'] & unknown[],
     });
-    if (child.pid === undefined) throw cannotHold(program, await once(child, 'error').catch((error: unknown) => error));
+    if (child.pid === undefined)
+      throw cannotHold(program, await once(child, 'error').catch((error: unknown) => error));
     return new HeldCommand(child, child.pid, child.stdio[gate] as Socket);
   }
 

@@ -87,7 +87,7 @@ export class ObserverProcess {
   async describeEnd(): Promise<string> {
     await this.#exited;
     const { exitCode, signalCode } = this.#child;
-    const how = signalCode === null ? `exit code ${exitCode ?? 'unknown'}` : signalCode;
+    const how = signalCode ?? `exit code ${exitCode ?? 'unknown'}`;
     const words = printableTail(this.#messages.toString('utf8'), SHOWN_MESSAGE_LENGTH);
     return words === '' ? how : `${how}: ${words}`;
   }

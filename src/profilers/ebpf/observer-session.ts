@@ -139,7 +139,8 @@ export class ObserverSession implements ObservationSession {
         const heard = this.#hear(message);
         if (heard !== null) await heard;
       }
-      if (this.#end === null) this.#lossReason ??= `the observer ended early (${await this.#process.describeEnd()})`;
+      if (this.#end === null)
+        this.#lossReason ??= `the observer ended early (${await this.#process.describeEnd()})`;
     } catch (error) {
       this.#lossReason ??= asGlasshouseError(error).message;
       await this.#process.end();
@@ -147,7 +148,8 @@ export class ObserverSession implements ObservationSession {
     const rest = this.#attached?.joiner.end() ?? [];
     await this.#pass(rest);
     this.#concludeStart();
-    if (this.#attached !== null && this.#end === null) this.#onLost(this.#lossReason ?? 'the observer ended early');
+    if (this.#attached !== null && this.#end === null)
+      this.#onLost(this.#lossReason ?? 'the observer ended early');
   }
 
   /** A promise only where somebody has to be waited for: there may be millions of messages. */

@@ -4,7 +4,10 @@ import { type Head, type Name, type Operand } from './observer-message.js';
 const HIGH_WORD = 2 ** 32;
 
 export function violation(message: string): GlasshouseError {
-  return new GlasshouseError('observation_unavailable', `The observer broke the rules of its link: ${message}.`);
+  return new GlasshouseError(
+    'observation_unavailable',
+    `The observer broke the rules of its link: ${message}.`,
+  );
 }
 
 /**

@@ -32,7 +32,9 @@ export function resolveName(name: Name): ResolvedPath {
 
 /** Null where the kernel could tell nothing. */
 export function textOfName(name: Name): Text | null {
-  return name.bytes.length === 0 && (name.flags & PATH_FLAGS.unresolved) !== 0 ? null : textFromBytes(name.bytes);
+  return name.bytes.length === 0 && (name.flags & PATH_FLAGS.unresolved) !== 0
+    ? null
+    : textFromBytes(name.bytes);
 }
 
 /**

@@ -36,7 +36,10 @@ interface Awaited {
 export class FileTable {
   readonly #budget: Budget;
   readonly #processes: ProcessTable;
-  readonly #entries: Readonly<Record<Side, Entries<Access>>> = { reads: new Entries(), writes: new Entries() };
+  readonly #entries: Readonly<Record<Side, Entries<Access>>> = {
+    reads: new Entries(),
+    writes: new Entries(),
+  };
   readonly #awaited = new Map<string, Map<string, Awaited>>();
   #awaitedCount = 0;
   #bytesRead = 0;
@@ -73,7 +76,8 @@ export class FileTable {
     const { reads, writes } = awaited.sides;
     const id = this.#processes.idOf(message);
     const furtherOpens = Math.max(0, message.opens - awaited.opens);
-    for (const access of [reads, writes]) if (furtherOpens > 0) access?.doers.add(id, furtherOpens, this.#budget);
+    for (const access of [reads, writes])
+      if (furtherOpens > 0) access?.doers.add(id, furtherOpens, this.#budget);
     if (reads !== null) reads.bytes += message.bytesRead;
     if (writes !== null) writes.bytes += message.bytesWritten;
     if (!awaited.isRegular) return;

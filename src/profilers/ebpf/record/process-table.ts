@@ -1,4 +1,8 @@
-import { type ObservedImage, type ObservedProcess, type ProcessResources } from '../../../receipts/observed.js';
+import {
+  type ObservedImage,
+  type ObservedProcess,
+  type ProcessResources,
+} from '../../../receipts/observed.js';
 import { type Text, textFromBytes } from '../../../receipts/text.js';
 import { signalName } from '../number-names.js';
 import { type Head, PATH_FLAGS, type ProcessEnded, type ProcessStarted } from '../observer-message.js';

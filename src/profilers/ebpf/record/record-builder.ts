@@ -100,7 +100,8 @@ export class RecordBuilder {
     const { end, blindFromNs, hooks } = course;
     const dropped = droppedOf(end, course.unknownMessages);
     const { reads, writes, bytes_read, bytes_written } = this.#files.record();
-    const sawTraffic = end?.treeEnded === true && lostNothing(dropped, ['lost_', 'peer_table_full', 'untracked']);
+    const sawTraffic =
+      end?.treeEnded === true && lostNothing(dropped, ['lost_', 'peer_table_full', 'untracked']);
     const network = this.#network.record(sawTraffic);
     const omitted = Object.fromEntries([...this.#omitted].sort(([one], [other]) => (one < other ? -1 : 1)));
     const reason = course.reason ?? describeGaps(dropped, omitted);
