@@ -85,6 +85,7 @@ const DECODERS: Readonly<Record<KnownType, Decode>> = {
     writeCalls: reader.count(),
     bytesRead: reader.count(),
     bytesWritten: reader.count(),
+    isMapped: (reader.u32() & 1) !== 0,
   }),
   open_failed: (reader) => ({
     type: 'open_failed',

@@ -50,6 +50,7 @@ function fieldsOf(event: JoinedEvent): Readonly<Record<string, unknown>> {
         opens: event.opens,
         bytes_read: event.bytesRead,
         bytes_written: event.bytesWritten,
+        mapped: event.isMapped,
       };
     case 'open_failed':
       return { ...operandFields(event.operand), error: errorName(event.errno) };

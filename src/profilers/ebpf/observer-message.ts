@@ -116,6 +116,8 @@ export interface FileTotals extends Head {
   readonly writeCalls: number;
   readonly bytesRead: number;
   readonly bytesWritten: number;
+  /** Read or written through memory as well. */
+  readonly isMapped: boolean;
 }
 
 export interface OpenFailed extends Head {

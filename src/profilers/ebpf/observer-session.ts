@@ -169,6 +169,7 @@ export class ObserverSession implements ObservationSession {
         break;
       case 'failed':
         this.#lossReason = describeFailure(message);
+        this.#concludeStart();
         break;
       case 'heartbeat':
         this.#lastSeenNs = Math.max(this.#lastSeenNs, message.timeNs);
