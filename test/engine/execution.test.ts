@@ -23,7 +23,8 @@ async function race(
   const program = { kind: 'command', argv: ['sh', '-c', script] } as const;
   const observation = await Observation.open(null, backend.describe());
   const request = requestWith({ program, ...changes });
-  const ended = await runOnce(backend, request, executionId, signal, observation);
+  const deadlineMs = changes.deadlineMs ?? null;
+  const ended = await runOnce(backend, request, executionId, deadlineMs, signal, observation);
   await ended[Symbol.asyncDispose]();
   assert.deepEqual(markedProcesses(executionId), []);
   return ended;
