@@ -12,13 +12,15 @@ type KnownType = keyof typeof OBSERVER_FRAME_TYPES;
 type Decode = (reader: PayloadReader) => ObserverMessage;
 
 const FIRST_TYPE = 64;
-const CALL_COUNT_BYTES = 40;
 const MAX_CALL_COUNTS = 1_024;
 const FILE_ORIGINS: readonly FileOrigin[] = ['opened', 'inherited', 'created'];
 const KIND_LOST = 2;
 const KIND_GAP = 3;
 const MAX_DETAIL_LENGTH = 1_024;
 const MAX_HOOKS = 256;
+const MAX_ARGV_PART_BYTES = 4_096;
+const MAX_DNS_BYTES = 512;
+const LAST_SIGNAL = 64;
 
 /** One frame of the observer's as a message. Throws `observation_unavailable` for what has not the shape. */
 export function decodeObserverMessage(frame: Frame): ObserverMessage {
@@ -63,7 +65,11 @@ const DECODERS: Readonly<Record<KnownType, Decode>> = {
     };
   },
   exec: decodeExec,
-  argv: (reader) => ({ type: 'argv', ...reader.head(), bytes: reader.rest() }),
+  argv: (reader) => ({
+    type: 'argv',
+    ...reader.head(),
+    bytes: bounded(reader.rest(), 1, MAX_ARGV_PART_BYTES),
+  }),
   process_end: decodeProcessEnd,
   file: (reader) => {
     const head = reader.head();
@@ -74,7 +80,7 @@ const DECODERS: Readonly<Record<KnownType, Decode>> = {
     const flags = reader.u32();
     const origin = FILE_ORIGINS[reader.u32() - 1];
     if (origin === undefined) throw violation('a file came in an unknown way');
-    return { type: 'file', ...head, file, mode, flags, origin, path: reader.name() };
+    return { type: 'file', ...head, file, mode, flags, origin, path: reader.path() };
   },
   file_totals: (reader) => ({
     type: 'file_totals',
@@ -131,7 +137,12 @@ const DECODERS: Readonly<Record<KnownType, Decode>> = {
   dns: (reader) => {
     const head = reader.head();
     reader.u64(); // socket
-    return { type: 'dns', ...head, server: reader.address(), message: reader.rest() };
+    return {
+      type: 'dns',
+      ...head,
+      server: reader.address(),
+      message: bounded(reader.rest(), 0, MAX_DNS_BYTES),
+    };
   },
   notable: (reader) => ({
     type: 'notable',
@@ -160,8 +171,20 @@ function decodeLoaded(reader: PayloadReader): ObserverMessage {
   reader.u64(); // CLOCK_REALTIME
   const bootTimeNs = reader.u64();
   for (let size = 0; size < 4; size += 1) reader.u32();
-  const names = reader.rest().toString('latin1').split('\0', MAX_HOOKS);
-  return { type: 'loaded', machine, monotonicNs, bootTimeNs, hooks: names.filter((name) => name !== '') };
+  const names = namesIn(reader.rest());
+  return { type: 'loaded', machine, monotonicNs, bootTimeNs, hooks: names };
+}
+
+/** Each ended by a NUL. What is no name of a hook has no place in a receipt. */
+function namesIn(bytes: Buffer): string[] {
+  if (bytes.length > 0 && bytes.at(-1) !== 0) throw violation('the last hook has no end');
+  const names = bytes.toString('latin1').split('\0', MAX_HOOKS);
+  return names.filter((name) => /^[a-z0-9_./:-]{1,128}$/.test(name));
+}
+
+function bounded(bytes: Buffer, minimum: number, maximum: number): Buffer {
+  if (bytes.length < minimum || bytes.length > maximum) throw violation(`a part of ${bytes.length} bytes`);
+  return bytes;
 }
 
 function decodeExec(reader: PayloadReader): ObserverMessage {
@@ -177,8 +200,8 @@ function decodeExec(reader: PayloadReader): ObserverMessage {
     uid: reader.u32(),
     euid: reader.u32(),
     argvBytes: reader.u32(),
-    executable: reader.name(),
-    cwd: reader.name(),
+    executable: reader.path(),
+    cwd: reader.path(),
     name: reader.name(),
     interpreter: reader.name(),
   };
@@ -189,6 +212,7 @@ function decodeProcessEnd(reader: PayloadReader): ObserverMessage {
   const exitCode = reader.u32();
   if (exitCode > 255) throw violation(`exit code ${exitCode} is out of range`);
   const signal = reader.u32();
+  if (signal > LAST_SIGNAL) throw violation(`signal ${signal} is out of range`);
   const flags = reader.u32();
   return {
     type: 'process_end',
@@ -210,7 +234,7 @@ function decodeProcessEnd(reader: PayloadReader): ObserverMessage {
 
 function decodeSystemCalls(reader: PayloadReader): ObserverMessage {
   const calls: CallCount[] = [];
-  while (reader.left >= CALL_COUNT_BYTES && calls.length < MAX_CALL_COUNTS) {
+  while (reader.left > 0) {
     const abi = reader.u16();
     const number = reader.u16();
     reader.u32();
@@ -223,7 +247,8 @@ function decodeSystemCalls(reader: PayloadReader): ObserverMessage {
       accessDenied: reader.count(),
     });
   }
-  if (calls.length === 0) throw violation('a list of system calls is empty');
+  if (calls.length === 0 || calls.length > MAX_CALL_COUNTS)
+    throw violation(`${calls.length} counts of system calls`);
   return { type: 'syscalls', calls };
 }
 
@@ -245,7 +270,7 @@ function decodeEnd(reader: PayloadReader): ObserverMessage {
   };
   const lost = new Map<number, number>();
   const gaps = new Map<number, number>();
-  while (reader.left >= 12) {
+  while (reader.left > 0) {
     const kind = reader.u16();
     const code = reader.u16();
     const value = reader.count();

@@ -1,7 +1,8 @@
 import { GlasshouseError } from '../../base/errors.js';
-import { type Head, type Name, type Operand } from './observer-message.js';
+import { type Head, type Name, type Operand, PATH_FLAGS } from './observer-message.js';
 
 const HIGH_WORD = 2 ** 32;
+const SLASH = 0x2f;
 
 export function violation(message: string): GlasshouseError {
   return new GlasshouseError(
@@ -79,8 +80,17 @@ export class PayloadReader {
     return { bytes, flags };
   }
 
+  /** A name that the kernel resolved: absolute, unless its beginning is missing or nothing could be read. */
+  path(): Name {
+    const name = this.name();
+    const mayBePart = (name.flags & (PATH_FLAGS.truncated | PATH_FLAGS.unresolved)) !== 0;
+    if (name.bytes.length > 0 && name.bytes[0] !== SLASH && !mayBePart)
+      throw violation('a path is not absolute');
+    return name;
+  }
+
   operand(): Operand {
-    const directory = this.name();
+    const directory = this.path();
     return { directory, name: this.name() };
   }
 

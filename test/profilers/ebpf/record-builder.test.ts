@@ -182,7 +182,7 @@ describe('the files of a receipt', () => {
     const { filesystem } = observedFrom([
       processFrame(10, null),
       fileFrame(10, named('/dev/pts/0'), { file: 1, flags: O_RDWR, how: 2, mode: 0o020620 }),
-      fileFrame(10, named('pipe:[1]', PATH_FLAGS.detached), { file: 2, how: 2, mode: 0o010600 }),
+      fileFrame(10, named('/pipe:[1]', PATH_FLAGS.detached), { file: 2, how: 2, mode: 0o010600 }),
       fileFrame(10, named('/memfd:x', PATH_FLAGS.detached), { file: 3, how: 2 }),
     ]);
     assert.deepEqual(
