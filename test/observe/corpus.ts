@@ -50,6 +50,7 @@ export const CORPUS: readonly Workload[] = [
       git -c user.name=x -c user.email=x@example.org commit -qm one`,
       volatile: [
         [/tmp_[a-z]+_[A-Za-z0-9]{6}/g, 'tmp_NAME'],
+        [/\.git\/t[A-Za-z0-9]{6}$/g, '.git/tNAME'],
         [/\/tmp[A-Za-z0-9]{6}$/g, '/tmpNAME'],
       ],
     },
@@ -137,15 +138,12 @@ import os
 open('a', 'w').close(); os.link('a', 'b'); os.chmod('a', 0o600); os.utime('a'); os.truncate('a', 10)
 os.mkfifo('p'); os.mkdir('d'); os.rmdir('d'); os.symlink('nowhere', 's'); os.unlink('s')`,
   ),
-  shell(
-    'a chroot',
-    'chroot jail /bin/busybox sh -c "echo x > /inside; /bin/busybox cat /inside; cd /sub; echo y > here"',
-    {
-      prepare: 'mkdir -p jail/bin jail/sub && cp "$(command -v busybox)" jail/bin/busybox',
-      privileged: true,
-      chroot: 'jail',
-    },
-  ),
+  shell('a chroot', 'chroot jail /bin/sh -c "echo x > /inside; /bin/cat /inside; cd /sub; echo y > here"', {
+    prepare:
+      'mkdir -p jail/sub; for f in /bin/sh /bin/cat $(ldd /bin/sh /bin/cat | grep -o "/[^ :]*" | sort -u); do cp -L --parents $f jail; done',
+    privileged: true,
+    chroot: 'jail',
+  }),
   shell(
     'namespaces for users and pids',
     'unshare --user --map-root-user --pid --fork /bin/sh -c "cat /etc/hostname; echo x > inside; true"',
@@ -159,10 +157,10 @@ os.mkfifo('p'); os.mkdir('d'); os.rmdir('d'); os.symlink('nowhere', 's'); os.unl
   ),
   shell('signals', 'sleep 100 & kill -TERM $!; wait $! || true; sh -c "kill -9 \\$\\$" || true'),
   python(
-    'a thousand short processes',
+    'ten thousand short processes',
     `
 import os
-for n in range(1000):
+for n in range(10000):
     pid = os.fork()
     if pid == 0: os._exit(0)
     os.waitpid(pid, 0)`,
@@ -235,4 +233,18 @@ bomb(5)`,
     'mkdir gone && cd gone && rmdir ../gone && /bin/true && : > /dev/null',
   ),
   shell('what fails', 'cat missing; rm missing; mkdir /proc/x; mv missing other; /no/such/program; true'),
+  {
+    name: 'a program with threads of its own: node',
+    argv: [
+      process.execPath,
+      '-e',
+      'const fs = require("fs"); fs.promises.writeFile("a", "x").then(() => fs.renameSync("a", "b"))',
+    ],
+  },
+  {
+    name: 'python that compiles its modules',
+    argv: [PYTHON, '-I', '-m', 'compileall', '-q', '.'],
+    prepare: 'mkdir p; for n in 1 2 3; do echo "x = $n" > p/m$n.py; done',
+    volatile: [[/\.pyc\.\d+/g, '.pyc.NUMBER']],
+  },
 ];

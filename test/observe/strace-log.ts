@@ -23,9 +23,9 @@ interface Call {
   readonly result: string;
 }
 
-/** The facts in a log of strace. `cwd` is where it began; all bytes are kept as Latin-1. */
-export function factsOfLog(log: string, cwd: string): Fact[] {
-  const reader = new LogReader(cwd);
+/** The facts in a log of strace. `cwd` is where it began, `chroot` what it makes its root; bytes are kept as Latin-1. */
+export function factsOfLog(log: string, cwd: string, chroot: string | null): Fact[] {
+  const reader = new LogReader(cwd, chroot === null ? null : below(cwd, chroot));
   for (const call of callsOf(log)) reader.take(call);
   return [...numbered(reader.executed), ...reader.facts];
 }
@@ -57,8 +57,13 @@ class LogReader {
   readonly #start: string;
   readonly #directories = new Map<number, string>();
 
-  constructor(start: string) {
+  /** What is to become the root, and for whom it is. */
+  readonly #jail: string | null;
+  readonly #jailed = new Set<number>();
+
+  constructor(start: string, jail: string | null) {
     this.#start = start;
+    this.#jail = jail;
   }
 
   take(call: Call): void {
@@ -71,22 +76,26 @@ class LogReader {
     const strings = stringsIn(args);
     const directories = descriptorsIn(args);
     const cwd = this.#directories.get(pid) ?? this.#start;
-    const at = (index: number): string => below(directories[index] ?? cwd, strings[index] ?? '');
+    const at = (index: number): string => this.#below(pid, directories[index] ?? cwd, strings[index] ?? '');
     switch (name) {
       case 'clone':
       case 'clone3':
       case 'fork':
       case 'vfork':
         this.#directories.set(Number.parseInt(result, 10), cwd);
+        if (this.#jailed.has(pid)) this.#jailed.add(Number.parseInt(result, 10));
+        return;
+      case 'chroot':
+        this.#jailed.add(pid);
         return;
       case 'chdir':
-        this.#directories.set(pid, resolved(below(cwd, strings[0] ?? '')));
+        this.#directories.set(pid, resolved(at(0)));
         return;
       case 'fchdir':
         this.#directories.set(pid, directories[0] ?? cwd);
         return;
       case 'execve':
-        this.#execute(below(cwd, strings[0] ?? ''));
+        this.#execute(at(0));
         return;
       case 'execveat':
         this.#execute(at(0));
@@ -117,8 +126,14 @@ class LogReader {
         return;
       case 'symlink':
       case 'symlinkat':
-        this.facts.push(`symlink ${below(directories[0] ?? cwd, strings[1] ?? '')}`);
+        this.facts.push(`symlink ${this.#below(pid, directories[0] ?? cwd, strings[1] ?? '')}`);
     }
+  }
+
+  /** An absolute name starts from the process's own root. */
+  #below(pid: number, directory: string, name: string): string {
+    const root = this.#jailed.has(pid) ? this.#jail : null;
+    return root !== null && name.startsWith('/') ? below(root, `.${name}`) : below(directory, name);
   }
 
   #open(result: string): void {
