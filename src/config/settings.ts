@@ -195,8 +195,8 @@ export const SETTINGS = {
   ),
   observer_dir: {
     kind: 'path',
-    default: (surroundings: Surroundings) => join(surroundings.packageRoot, 'build/bpf'),
-    defaultText: '`build/bpf` in the package',
+    default: (surroundings: Surroundings) => join(surroundings.packageRoot, 'build/observer'),
+    defaultText: '`build/observer` in the package',
     description: 'Directory of the observer and the program that holds commands for it.',
   },
   observer_ring_bytes: integer(
