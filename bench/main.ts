@@ -1,6 +1,6 @@
 /**
  * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N --requests N --soak N]`: measures on this machine
- * and prints ratios. Names: cold, cli, receipts, boots, burst, soak; the first three when none is given.
+ * and prints ratios. Names: cold, cli, receipts, boots, burst, observe, soak; the first three when none is given.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -9,6 +9,7 @@ import { benchBoots } from './boots.js';
 import { benchBurst } from './burst.js';
 import { benchCli } from './cli.js';
 import { benchCold } from './cold.js';
+import { benchObserve } from './observe.js';
 import { benchSoak } from './soak.js';
 import { benchReceipts } from './receipts.js';
 
@@ -32,6 +33,10 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   receipts: () => benchReceipts(Number(values.receipts)),
   boots: () => benchBoots(MAIN, Number(values.boots)),
   burst: () => benchBurst(MAIN, Number(values.requests)),
+  observe: () =>
+    Promise.resolve().then(() => {
+      benchObserve(MAIN, Math.max(5, Math.min(10, Number(values.runs))));
+    }),
   soak: () => benchSoak(MAIN, Number(values.soak)),
 };
 

@@ -1,5 +1,5 @@
 /**
- * The composition root: the only file that names concrete backends. Everything heavy is imported when a command
+ * The composition root: the only file that names concrete backends and profilers. Everything heavy is imported when a command
  * first needs it.
  */
 import { existsSync } from 'node:fs';
@@ -15,6 +15,7 @@ import { loadConfiguration, readSurroundings } from './config/load.js';
 import { type Configuration } from './config/settings.js';
 import { type AdmissionLimits } from './engine/admission.js';
 import { type Engine } from './engine/engine.js';
+import { type Profiler } from './profilers/profiler.js';
 import { type KeyRing } from './receipts/key-ring.js';
 import { type ReceiptStore } from './receipts/store.js';
 import { type ReceiptWriter } from './receipts/store-writer.js';
@@ -105,6 +106,20 @@ class ComposedServices implements Services {
       );
     }
     return make(this.config);
+  }
+
+  async profiler(): Promise<Profiler> {
+    const { EbpfProfiler } = await import('./profilers/ebpf/ebpf-profiler.js');
+    const { observerDir, observerRingBytes, observerFileRecords, observerPeerRecords } = this.config;
+    return new EbpfProfiler({
+      directory: observerDir,
+      sizes: {
+        ringBytes: observerRingBytes,
+        fileRecords: observerFileRecords,
+        peerRecords: observerPeerRecords,
+        argvBytes: this.config.observerArgvBytes,
+      },
+    });
   }
 
   async bundleEncoder(): Promise<ServerDependencies['encodeBundle']> {

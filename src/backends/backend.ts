@@ -69,6 +69,14 @@ export type OutputPlan = 'inherit' | 'capture';
 /** `with_stdout`: both streams are one, as after `2>&1`; the sink gets all of it as `stdout`, in order. */
 export type StderrPlan = OutputPlan | 'with_stdout';
 
+/** Keeps a program from its first instruction until somebody is ready to watch it. */
+export interface Hold {
+  /** Waits in the program's place and then executes it: docs/observer-link.md, "hold". */
+  readonly program: string;
+  /** Called once with the held process. Resolves when it may go on; when it rejects, the program is not started. */
+  ready(pid: number, signal: AbortSignal): Promise<void>;
+}
+
 export interface ExecutionSpec {
   /** UUIDv7, lower case. */
   readonly executionId: string;
@@ -82,6 +90,8 @@ export interface ExecutionSpec {
   /** Receives what is captured. */
   readonly sink: OutputSink;
   readonly limits: Limits;
+  /** Null: not held. Only a backend without isolation can do it: the others ignore it. */
+  readonly hold: Hold | null;
 }
 
 /** One started execution. The backend that made it is the only one that can look inside. */

@@ -17,6 +17,7 @@ export const ERROR_CODES = {
   // The machine lacks something.
   backend_unavailable: 'The backend cannot run on this machine.',
   tool_missing: 'A program that Glasshouse needs is not installed.',
+  observation_unavailable: 'The command was to be observed, and the observer cannot do it here.',
   tool_failed: 'A program that Glasshouse needs failed, took too long or wrote too much.',
   image_missing: 'The guest image has not been built.',
   image_corrupt: 'A part of the guest image differs from its manifest.',

@@ -5,6 +5,7 @@ import { type ExecutionBackend } from '../backends/backend.js';
 import { type Configuration } from '../config/settings.js';
 import { type Engine } from '../engine/engine.js';
 import { type KeyRing } from '../receipts/key-ring.js';
+import { type Profiler } from '../profilers/profiler.js';
 import { type ReceiptStore } from '../receipts/store.js';
 
 /** Flags of settings as they were typed, by setting name. */
@@ -23,6 +24,8 @@ export interface Services extends AsyncDisposable {
   /** What adds receipts to the store and its log. */
   writer(): Promise<ReceiptWriter>;
   backend(name: string): Promise<ExecutionBackend>;
+  /** What observes commands on this host. */
+  profiler(): Promise<Profiler>;
   /** The receipt file of a stored receipt: what `glasshouse verify` takes. Throws `not_found`. */
   bundle(receiptId: string): Promise<Uint8Array>;
   /** The same for receipts that are at hand. */

@@ -193,6 +193,32 @@ export const SETTINGS = {
     { minimum: 1, maximum: 1024 * MIB },
     'Most bytes of stdout and of stderr, each, that a request may ask for.',
   ),
+  observer_dir: {
+    kind: 'path',
+    default: (surroundings: Surroundings) => join(surroundings.packageRoot, 'build/observer'),
+    defaultText: '`build/observer` in the package',
+    description: 'Directory of the observer and the program that holds commands for it.',
+  },
+  observer_ring_bytes: integer(
+    8 * MIB,
+    { minimum: 4096, maximum: 1024 * MIB },
+    'Events that may wait between kernel and observer, in bytes: a power of two.',
+  ),
+  observer_file_records: integer(
+    65_536,
+    { minimum: 1, maximum: 16_777_216 },
+    'Open files of observed processes whose opens and bytes are counted at the same time.',
+  ),
+  observer_peer_records: integer(
+    16_384,
+    { minimum: 1, maximum: 16_777_216 },
+    'Other ends of sockets of observed processes whose bytes are counted at the same time.',
+  ),
+  observer_argv_bytes: integer(
+    131_072,
+    { minimum: 0, maximum: 131_072 },
+    'Most bytes of the arguments of one observed program, in steps of 4096.',
+  ),
   boot_timeout_ms: integer(
     60_000,
     { minimum: 1, maximum: ONE_DAY_MS },

@@ -16,6 +16,7 @@ import { Admission, type AdmissionLimits, type AdmissionLoad, type Applicant } f
 import { type ReceiptWriter } from '../receipts/store-writer.js';
 import { type CapturedStream, type CompletedExecution, type CompletedFile } from './completed.js';
 import { notStarted, runOnce } from './execution.js';
+import { Observation } from './observation.js';
 import { buildPredicate, executionRecord, type RecordParts, requestRecord } from './record.js';
 import { type ExecutionRequest, type InheritedHash } from './request.js';
 
@@ -96,10 +97,16 @@ export class Engine {
       request: JSON.stringify(requestRecord(request, description, null)),
       execution: JSON.stringify(executionRecord(description)),
     });
+    await using observation = await Observation.open(
+      unprepared === null ? request.observation : null,
+      description,
+    );
+    const refusal = unprepared ?? observation.refusal;
     await using ended =
-      unprepared === null
-        ? await runOnce(backend, request, executionId, deadlineMs, signal)
-        : notStarted(request, unprepared);
+      refusal === null
+        ? await runOnce(backend, request, executionId, deadlineMs, signal, observation)
+        : notStarted(request, refusal);
+    const observed = await observation.finish();
     // By the monotonic clock, so that a step of the wall clock cannot make the end come before the start.
     const finishedAt = new Date(startedAt.getTime() + Math.round(performance.now() - begunAt));
     const receiptBegunAt = performance.now();
@@ -113,6 +120,7 @@ export class Engine {
       request,
       backend: description,
       ended,
+      observed,
       outputFiles,
       outputFilesComplete:
         (ended.result?.outputFilesComplete ?? false) && outputFiles.length === files.length,

@@ -7,6 +7,7 @@ import {
   type ExecutionSpec,
 } from '../backends/backend.js';
 import { asGlasshouseError, type GlasshouseError } from '../base/errors.js';
+import { type Observation } from './observation.js';
 import { type Interruption, type Outcome, outcomeOf, outcomeOfFailedStart } from './outcome.js';
 import { OutputCapture } from './output-capture.js';
 import { type ExecutionRequest } from './request.js';
@@ -38,6 +39,7 @@ export async function runOnce(
   executionId: string,
   deadlineMs: number | null,
   signal: AbortSignal,
+  observation: Observation,
 ): Promise<EndedExecution> {
   const interruption = new InterruptionController(signal, request.onInterrupted);
   interruption.interruptAfter(deadlineMs, 'deadline');
@@ -48,7 +50,7 @@ export async function runOnce(
   const spec = specOf(request, executionId, capture, stdin);
   let handle: ExecutionHandle;
   try {
-    handle = await backend.start(spec, interruption.signal);
+    handle = await start(backend, spec, interruption.signal, observation);
   } catch (error) {
     interruption.release();
     return neverRan(outcomeOfFailedStart(asGlasshouseError(error), interruption.cause), capture, stdin);
@@ -80,6 +82,21 @@ export async function runOnce(
     return neverRan(outcomeOfFailedStart(asGlasshouseError(error), interruption.cause), capture, stdin);
   } finally {
     interruption.release();
+  }
+}
+
+/** Starts the program under observation, or, where that is allowed and cannot be, without it. */
+async function start(
+  backend: ExecutionBackend,
+  spec: ExecutionSpec,
+  signal: AbortSignal,
+  observation: Observation,
+): Promise<ExecutionHandle> {
+  try {
+    return await backend.start({ ...spec, hold: observation.hold }, signal);
+  } catch (error) {
+    if (!(await observation.mayGoOn(asGlasshouseError(error)))) throw error;
+    return backend.start(spec, signal);
   }
 }
 
@@ -203,6 +220,7 @@ function specOf(
     stderr: request.stderr,
     sink: capture,
     limits: request.limits,
+    hold: null,
   };
 }
 

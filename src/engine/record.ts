@@ -3,6 +3,7 @@ import os from 'node:os';
 
 import { type BackendDescription, type OutputFile, type ResourceUsage } from '../backends/backend.js';
 import { VERSION } from '../base/version.js';
+import { type Observed, type Unobserved } from '../profilers/profiler.js';
 import {
   type Artifacts,
   type Environment,
@@ -89,15 +90,25 @@ export interface RecordParts {
   readonly request: ExecutionRequest;
   readonly backend: BackendDescription;
   readonly ended: EndedExecution;
+  readonly observed: Observed | Unobserved;
   readonly outputFiles: readonly OutputFile[];
   /** False when files are missing from `outputFiles`. */
   readonly outputFilesComplete: boolean;
   readonly inherited: InheritedHashes;
 }
 
+const NOTHING_SEEN = {
+  processTree: [],
+  filesystem: null,
+  network: null,
+  syscalls: null,
+  resources: null,
+} as const;
+
 /** Everything that is known about one execution, as the receipt says it. */
 export function buildPredicate(parts: RecordParts): Predicate {
   const { ended, backend } = parts;
+  const observed = 'processTree' in parts.observed ? parts.observed : { ...NOTHING_SEEN, ...parts.observed };
   const { outcome, result } = ended;
   const error = outcome.error;
   return {
@@ -119,13 +130,13 @@ export function buildPredicate(parts: RecordParts): Predicate {
       run_ms: Math.round(result?.runMs ?? 0),
       boot_stages: stagesInMicroseconds(ended.bootStages),
     },
-    resources: resourcesRecord(result?.resources ?? null),
+    resources: resourcesRecord(result?.resources ?? null) ?? observed.resources,
     execution: executionRecord(backend),
-    process_tree: [],
-    filesystem: null,
-    network: null,
-    syscalls: null,
-    observation: { level: 'none', reason: 'observation was not requested', events: 0, dropped: {} },
+    process_tree: observed.processTree,
+    filesystem: observed.filesystem,
+    network: observed.network,
+    syscalls: observed.syscalls,
+    observation: observed.observation,
     environment: environmentRecord(),
     artifacts: artifactsRecord(parts),
   };

@@ -1,3 +1,10 @@
+import {
+  type FileSystemRecord,
+  type NetworkRecord,
+  type Observation,
+  type ObservedProcess,
+  type SystemCallRecord,
+} from './observed.js';
 import { type Text } from './text.js';
 
 export { type Text } from './text.js';
@@ -38,11 +45,12 @@ export interface Predicate {
   readonly timing: Timing;
   readonly resources: Resources | null;
   readonly execution: Execution;
-  /** Not observed in this version. */
-  readonly process_tree: readonly [];
-  readonly filesystem: null;
-  readonly network: null;
-  readonly syscalls: null;
+  /** In order of birth; empty when nothing was observed. */
+  readonly process_tree: readonly ObservedProcess[];
+  /** Null, as the next two: not observed, which does not mean that nothing happened. */
+  readonly filesystem: FileSystemRecord | null;
+  readonly network: NetworkRecord | null;
+  readonly syscalls: SystemCallRecord | null;
   readonly observation: Observation;
   readonly environment: Environment;
   readonly artifacts: Artifacts;
@@ -112,13 +120,6 @@ export interface Execution {
   readonly image: Readonly<Record<string, string>> | null;
   /** What an honest reader should know. */
   readonly notes: readonly string[];
-}
-
-export interface Observation {
-  readonly level: 'none';
-  readonly reason: string;
-  readonly events: 0;
-  readonly dropped: Readonly<Record<string, number>>;
 }
 
 export interface Environment {

@@ -19,6 +19,7 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   output_closed: 500,
   backend_unavailable: 503,
   tool_missing: 503,
+  observation_unavailable: 503,
   tool_failed: 500,
   image_missing: 503,
   image_corrupt: 503,

@@ -80,6 +80,7 @@ export function commandSpec(
     stderr: 'capture',
     sink: new CollectingSink(),
     limits: LIMITS,
+    hold: null,
     ...changes,
   };
 }

@@ -109,6 +109,7 @@ export function requestWith(changes: Partial<ExecutionRequest>): ExecutionReques
     timeoutMs: 30_000,
     deadlineMs: null,
     limits: LIMITS,
+    observation: null,
     ...changes,
   };
 }

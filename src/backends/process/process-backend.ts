@@ -66,7 +66,7 @@ export class ProcessBackend implements ExecutionBackend {
         cause: signal.reason,
       });
     }
-    const program = await launch(spec, file, argv, made);
+    const program = await launch(spec, file, argv, made, signal);
     try {
       return new RunningProgram(program, spec, { lookup, pipes, spawn: clock() });
     } catch (error) {

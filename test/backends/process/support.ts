@@ -39,6 +39,7 @@ export function specFor(
     stderr: 'capture',
     sink: new CollectingSink(),
     limits: { memoryMb: 256, cpus: 1, diskMb: 64, pids: 64, outputBytes: 1 << 20 },
+    hold: null,
     ...changes,
   };
 }
