@@ -34,7 +34,12 @@ export function encodeFrame(type: number, sequence: number, payload: Uint8Array)
  */
 export class FrameDecoder {
   #pending: Buffer = Buffer.alloc(0);
-  #nextSequence = 0;
+  #nextSequence: number;
+
+  /** `nextSequence`: of the first frame; not 0 on a link that goes on where a snapshot was taken. */
+  constructor(nextSequence = 0) {
+    this.#nextSequence = nextSequence;
+  }
 
   /** The complete frames that end in `chunk`. Payloads may share memory with `chunk`. */
   *push(chunk: Uint8Array): Generator<Frame, void> {
