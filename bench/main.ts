@@ -1,13 +1,15 @@
 /**
- * `npm run bench [-- NAME...] [-- --runs N --boots N]`: measures on this machine and prints ratios. Names: cold, cli,
- * boots; cold and cli when none is given.
+ * `npm run bench [-- NAME...] [-- --runs N --boots N --requests N --soak N]`: measures on this machine and prints
+ * ratios. Names: cold, cli, boots, burst, soak; cold and cli when none is given.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { benchBoots } from './boots.js';
+import { benchBurst } from './burst.js';
 import { benchCli } from './cli.js';
 import { benchCold } from './cold.js';
+import { benchSoak } from './soak.js';
 
 /** What users start. */
 const MAIN = fileURLToPath(new URL('../../bin/glasshouse', import.meta.url));
@@ -17,6 +19,8 @@ const { values, positionals } = parseArgs({
   options: {
     runs: { type: 'string', default: '10' },
     boots: { type: 'string', default: '200' },
+    requests: { type: 'string', default: '50' },
+    soak: { type: 'string', default: '1000' },
   },
 });
 
@@ -24,6 +28,8 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   cold: () => benchCold(MAIN, Number(values.runs)),
   cli: () => benchCli(MAIN, Number(values.runs)),
   boots: () => benchBoots(MAIN, Number(values.boots)),
+  burst: () => benchBurst(MAIN, Number(values.requests)),
+  soak: () => benchSoak(MAIN, Number(values.soak)),
 };
 
 for (const name of positionals.length > 0 ? positionals : ['cold', 'cli']) {

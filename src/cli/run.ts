@@ -44,6 +44,7 @@ export async function run(services: Services, console: Console, options: RunOpti
   });
   await using stdin = standardInput();
   const request: ExecutionRequest = {
+    client: 'command line',
     program: { kind: 'command', argv: options.argv },
     environment: here ? { ...ownEnvironment(), ...options.environment } : options.environment,
     inputFiles: await readInputFiles(options.files),
@@ -51,10 +52,14 @@ export async function run(services: Services, console: Console, options: RunOpti
     ...planOf(streams),
     capture: { keepBytes: KEPT_OUTPUT_BYTES, endAfterBytes: null },
     listener: output,
+    // What the program has written is worth a wait, also after it was ended.
+    onInterrupted: null,
+    onQueued: null,
     onStarted: (control) => {
       program.control = control;
     },
     timeoutMs: options.timeoutMs,
+    deadlineMs: null,
     limits: limitsOf(services),
   };
   const engine = await services.engine(backend);
