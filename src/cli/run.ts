@@ -8,7 +8,6 @@ import { type ExecutionControl, type ExecutionRequest } from '../engine/request.
 import { type Console } from './console.js';
 import { EXIT_CODES, SIGNAL_BASE } from './exit-codes.js';
 import { ForwardedOutput } from './forward-output.js';
-import { readInputFiles } from './input-files.js';
 import { captureStreams, planStreams, type RunStreams } from './run-streams.js';
 import { type Services } from './services.js';
 import { standardInput } from './standard-input.js';
@@ -47,7 +46,7 @@ export async function run(services: Services, console: Console, options: RunOpti
     client: 'command line',
     program: { kind: 'command', argv: options.argv },
     environment: here ? { ...ownEnvironment(), ...options.environment } : options.environment,
-    inputFiles: await readInputFiles(options.files),
+    inputFiles: await inputFilesOf(options.files),
     stdin: here ? 'inherit' : stdin,
     ...planOf(streams),
     capture: { keepBytes: KEPT_OUTPUT_BYTES, endAfterBytes: null },
@@ -94,6 +93,11 @@ function planOf(
 ): Pick<ExecutionRequest, 'stdout' | 'stderr' | 'inheritedStdout' | 'inheritedStderr' | 'streamsCombined'> {
   const { stdout, stderr, inheritedStdout, inheritedStderr, streamsCombined } = streams;
   return { stdout, stderr, inheritedStdout, inheritedStderr, streamsCombined };
+}
+
+async function inputFilesOf(names: readonly string[]): Promise<ExecutionRequest['inputFiles']> {
+  if (names.length === 0) return [];
+  return (await import('./input-files.js')).readInputFiles(names);
 }
 
 function ownEnvironment(): Readonly<Record<string, string>> {
