@@ -19,7 +19,7 @@ export async function doctor(services: Services, console: Console, json: boolean
   const reports: ProbeReport[] = [];
   for (const name of services.backendNames) {
     if (!json) console.note(`trying ${name} ...`);
-    const backend = await services.backend(name);
+    const backend = await services.backend(name, 'command');
     reports.push(await backend.probe(new AbortController().signal));
   }
   if (json) console.json(reports);

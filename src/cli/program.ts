@@ -106,6 +106,7 @@ function defineRun(define: Define, program: Command): void {
     return run(services, console, {
       argv: [command, ...rest],
       backend: services.config.backend === 'auto' ? 'process' : services.config.backend,
+      cold: flags['cold'] === true,
       timeoutMs: typeof flags['timeout'] === 'string' ? parseDurationMs(flags['timeout']) : null,
       receiptFile: typeof flags['receipt'] === 'string' ? flags['receipt'] : null,
       files: textList(flags['file']),
@@ -114,6 +115,7 @@ function defineRun(define: Define, program: Command): void {
   })
     .description('run a command, here or in a virtual machine, and write its receipt')
     .argument('<command...>', 'the command and its arguments, after --')
+    .option('--cold', 'boot a virtual machine for it, even where one could be cloned')
     .option('--timeout <duration>', 'end the command after this long (500ms, 30s, 5m, 1h)')
     .option('--receipt <file>', 'where the receipt goes', 'receipt.json')
     .option('--no-receipt', 'write no receipt file; the store still has it')

@@ -9,6 +9,9 @@ import { type ReceiptStore } from '../receipts/store.js';
 /** Flags of settings as they were typed, by setting name. */
 export type SettingFlags = Readonly<Record<string, string>>;
 
+/** A server keeps clones waiting; a command, which runs one program, does not. */
+export type BackendPurpose = 'command' | 'server';
+
 /**
  * What main.ts composes for the commands. Every part is made when it is first asked for, so that a command pays
  * only for what it uses.
@@ -19,7 +22,7 @@ export interface Services extends AsyncDisposable {
   readonly backendNames: readonly string[];
   store(): Promise<ReceiptStore>;
   keyRing(): Promise<KeyRing>;
-  backend(name: string): Promise<ExecutionBackend>;
+  backend(name: string, purpose: BackendPurpose): Promise<ExecutionBackend>;
   /** The receipt file of a stored receipt: what `glasshouse verify` takes. Throws `not_found`. */
   bundle(receiptId: string): Promise<Uint8Array>;
   /** The same for receipts that are at hand. */

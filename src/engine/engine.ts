@@ -92,7 +92,7 @@ export class Engine {
       startedAt: startedAt.toISOString(),
       owner: thisProcess(),
       request: JSON.stringify(requestRecord(request, description, null)),
-      execution: JSON.stringify(executionRecord(description)),
+      execution: JSON.stringify(executionRecord(description, null, startedAt)),
     });
     await using ended =
       unprepared === null

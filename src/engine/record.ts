@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import os from 'node:os';
 
-import { type BackendDescription, type OutputFile, type ResourceUsage } from '../backends/backend.js';
+import { type BackendDescription, type GuestOrigin, type OutputFile, type ResourceUsage } from '../backends/backend.js';
 import { VERSION } from '../base/version.js';
 import {
   type Artifacts,
@@ -52,12 +52,23 @@ export function requestRecord(
   };
 }
 
-/** The receipt's `execution`. */
-export function executionRecord(backend: BackendDescription): Execution {
+/** The receipt's `execution`; `origin` is null while it is not known how the guest will come up. */
+export function executionRecord(
+  backend: BackendDescription,
+  origin: GuestOrigin | null,
+  at: Date,
+): Execution {
   return {
     backend: backend.name,
     isolation: backend.isolation,
-    start: 'cold',
+    start: origin?.start ?? null,
+    snapshot:
+      origin === null || origin.snapshot === null
+        ? null
+        : {
+            sha256: origin.snapshot.sha256,
+            age_ms: Math.max(0, at.getTime() - origin.snapshot.createdAt.getTime()),
+          },
     vmm_version: backend.vmmVersion,
     image: backend.imageDigests === null ? null : { ...backend.imageDigests },
     notes: [...backend.notes],
@@ -120,7 +131,7 @@ export function buildPredicate(parts: RecordParts): Predicate {
       boot_stages: stagesInMicroseconds(ended.bootStages),
     },
     resources: resourcesRecord(result?.resources ?? null),
-    execution: executionRecord(backend),
+    execution: executionRecord(backend, ended.origin, parts.startedAt),
     process_tree: [],
     filesystem: null,
     network: null,

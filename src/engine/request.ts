@@ -58,4 +58,6 @@ export interface ExecutionRequest {
   /** Milliseconds from the call of run(), the wait for a place and the start included; null: no deadline. */
   readonly deadlineMs: number | null;
   readonly limits: Limits;
+  /** True: a virtual machine boots for it, even where one could be cloned. */
+  readonly fresh: boolean;
 }

@@ -44,6 +44,7 @@ export function resolveRunRequest(body: RunBody, config: Configuration, client: 
     timeoutMs: atMost(body.timeout_ms, config.defaultTimeoutMs, config.maxTimeoutMs, 'timeout_ms'),
     deadlineMs: body.deadline_ms ?? null,
     limits,
+    fresh: body.fresh ?? false,
   };
 }
 

@@ -89,6 +89,10 @@ export class ProcessBackend implements ExecutionBackend {
     return own(handle).kill();
   }
 
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async cleanup(handle: ExecutionHandle): Promise<void> {
     return own(handle).release();
   }

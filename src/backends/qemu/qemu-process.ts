@@ -71,7 +71,7 @@ export class QemuProcess implements VirtualMachine {
   /** Takes ownership of a QEMU that was just spawned. */
   static adopt(child: ChildProcess, receiver: StateReceiver | null): QemuProcess {
     const link = child.stdio[LINK_FD] as Duplex | null | undefined;
-    const control = child.stdio[CONTROL_FD] as Duplex | null | undefined;
+    const control = (child.stdio as readonly unknown[])[CONTROL_FD] as Duplex | null | undefined;
     if (child.stdout === null || child.stderr === null || link === null || link === undefined) {
       child.kill('SIGKILL');
       throw new GlasshouseError('vmm_failed', 'QEMU was started without its streams.');

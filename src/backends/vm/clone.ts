@@ -8,7 +8,15 @@ import { type SnapshotContext } from './snapshot-builder.js';
 const MIB = 1024 * 1024;
 
 /** Starts a machine that goes on from the snapshot; nobody has used it and nobody else will. Throws `vmm_failed`. */
-export async function restoreClone(context: SnapshotContext, snapshot: Snapshot): Promise<Guest> {
+export function restoreClone(context: SnapshotContext, snapshot: Snapshot): Promise<Guest> {
+  return restore(context, snapshot, 'restored');
+}
+
+async function restore(
+  context: SnapshotContext,
+  snapshot: Snapshot,
+  start: 'restored' | 'pooled',
+): Promise<Guest> {
   await using workspace = await context.workspaces.copy(snapshot.workspace);
   await using state = await snapshot.openState();
   const machine = await context.monitor.launch({
@@ -19,7 +27,7 @@ export async function restoreClone(context: SnapshotContext, snapshot: Snapshot)
     workspace,
     memory: { kind: 'clone', file: snapshot.memory.file, state },
   });
-  return clonedGuest(machine, snapshot.link, { start: 'restored', snapshot: snapshot.identity });
+  return clonedGuest(machine, snapshot.link, { start, snapshot: snapshot.identity });
 }
 
 /**
@@ -27,13 +35,14 @@ export async function restoreClone(context: SnapshotContext, snapshot: Snapshot)
  * and a kernel has to map. Throws what a boot throws.
  */
 export async function restoreRehearsedClone(context: SnapshotContext, snapshot: Snapshot): Promise<Guest> {
-  const { machine, connection, origin } = await restoreClone(context, snapshot);
+  const guest = await restore(context, snapshot, 'pooled');
+  const { machine, connection } = guest;
   const deadline = setTimeout(() => void machine.destroy(), context.timeoutMs);
   try {
     const { memoryMb } = snapshot.profile;
     await connection.sendAll(describeRehearsal(CLONE_REHEARSAL, memoryMb, REHEARSAL_PIDS));
     await expectMessage(connection, 'rehearsed');
-    return { machine, connection, origin: { ...origin, start: 'pooled' } };
+    return guest;
   } catch (error) {
     await machine.destroy();
     throw asGlasshouseError(error, 'vmm_failed');
