@@ -1,6 +1,6 @@
 /**
  * `npm run bench [-- NAME...] [-- --runs N --boots N --requests N --soak N]`: measures on this machine and prints
- * ratios. Names: cold, cli, boots, burst, soak; cold and cli when none is given.
+ * ratios. Names: cold, cli, warm, boots, burst, soak; cold and cli when none is given.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -9,6 +9,7 @@ import { benchBoots } from './boots.js';
 import { benchBurst } from './burst.js';
 import { benchCli } from './cli.js';
 import { benchCold } from './cold.js';
+import { benchWarm } from './warm.js';
 import { benchSoak } from './soak.js';
 
 /** What users start. */
@@ -19,6 +20,7 @@ const { values, positionals } = parseArgs({
   options: {
     runs: { type: 'string', default: '10' },
     boots: { type: 'string', default: '200' },
+    seconds: { type: 'string', default: '120' },
     requests: { type: 'string', default: '50' },
     soak: { type: 'string', default: '1000' },
   },
@@ -27,6 +29,7 @@ const { values, positionals } = parseArgs({
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   cold: () => benchCold(MAIN, Number(values.runs)),
   cli: () => benchCli(MAIN, Number(values.runs)),
+  warm: () => benchWarm(MAIN, Number(values.seconds)),
   boots: () => benchBoots(MAIN, Number(values.boots)),
   burst: () => benchBurst(MAIN, Number(values.requests)),
   soak: () => benchSoak(MAIN, Number(values.soak)),

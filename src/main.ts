@@ -92,6 +92,7 @@ class ComposedServices implements Services {
   #store: Promise<ReceiptStore> | null = null;
   #keyRing: Promise<KeyRing> | null = null;
   readonly #backends: ExecutionBackend[] = [];
+  readonly #engines: Engine[] = [];
 
   constructor(flags: SettingFlags, configFile: string | null) {
     this.config = loadConfiguration({ flags, configFile, surroundings: readSurroundings() });
@@ -148,16 +149,19 @@ class ComposedServices implements Services {
     const store = await this.store();
     const { signer } = await this.keyRing();
     await this.#recover(store);
-    return new Engine({
+    const engine = new Engine({
       backend,
       store,
       signer,
       admission: admissionLimits(this.config),
       inlineFileBytes: this.config.inlineFileBytes,
     });
+    this.#engines.push(engine);
+    return engine;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const engine of this.#engines) await engine.settled();
     for (const backend of this.#backends) await backend.close();
     // Why it could not be opened was thrown to whoever asked for it.
     const store = await this.#store?.catch(() => null);

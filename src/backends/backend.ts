@@ -164,6 +164,8 @@ export interface BackendDescription {
   readonly enforcesLimits: boolean;
   /** sha256 by part (kernel, initramfs, root); null when there is no image. */
   readonly imageDigests: Readonly<Record<string, string>> | null;
+  /** What executions with the default limits are cloned from; null when nothing is. */
+  readonly snapshot: SnapshotIdentity | null;
   /** What an honest reader should know, for example that privileges could not be dropped. */
   readonly notes: readonly string[];
 }

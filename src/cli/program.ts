@@ -203,6 +203,11 @@ function defineRest(define: Define, program: Command): void {
   )
     .description('check it and say what it consists of')
     .option(json, 'for programs');
+  define(image, 'warm', RUN_SETTINGS, async (services, console, flags) =>
+    (await import('./image.js')).warmGuestImage(services, console, flags['json'] === true),
+  )
+    .description('make the snapshot that virtual machines are cloned from, or check it')
+    .option(json, 'for programs');
   const keys = program.command('keys').description('the keys that sign receipts').exitOverride();
   define(keys, 'show', ['data_dir'], async (services, console, flags) =>
     (await import('./keys.js')).showKeys(services, console, {

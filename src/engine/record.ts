@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto';
 import os from 'node:os';
 
-import { type BackendDescription, type GuestOrigin, type OutputFile, type ResourceUsage } from '../backends/backend.js';
+import {
+  type BackendDescription,
+  type GuestOrigin,
+  type OutputFile,
+  type ResourceUsage,
+  type SnapshotIdentity,
+} from '../backends/backend.js';
 import { VERSION } from '../base/version.js';
 import {
   type Artifacts,
@@ -62,17 +68,16 @@ export function executionRecord(
     backend: backend.name,
     isolation: backend.isolation,
     start: origin?.start ?? null,
-    snapshot:
-      origin === null || origin.snapshot === null
-        ? null
-        : {
-            sha256: origin.snapshot.sha256,
-            age_ms: Math.max(0, at.getTime() - origin.snapshot.createdAt.getTime()),
-          },
+    snapshot: snapshotRecord(origin?.snapshot ?? null, at),
     vmm_version: backend.vmmVersion,
     image: backend.imageDigests === null ? null : { ...backend.imageDigests },
     notes: [...backend.notes],
   };
+}
+
+function snapshotRecord(snapshot: SnapshotIdentity | null, at: Date): Execution['snapshot'] {
+  if (snapshot === null) return null;
+  return { sha256: snapshot.sha256, age_ms: Math.max(0, at.getTime() - snapshot.createdAt.getTime()) };
 }
 
 /** The receipt's `environment`: the host, as far as a stranger may know it. */

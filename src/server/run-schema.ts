@@ -104,7 +104,8 @@ export const RunBody = Type.Object(
     limits: Type.Optional(Limits),
     fresh: Type.Optional(
       Type.Boolean({
-        description: 'True: a virtual machine boots for this program, even where one could be cloned from a snapshot.',
+        description:
+          'True: a virtual machine boots for this program, even where one could be cloned from a snapshot.',
       }),
     ),
     network: Type.Optional(

@@ -32,6 +32,7 @@ export class ProcessBackend implements ExecutionBackend {
       vmmVersion: null,
       enforcesLimits: false,
       imageDigests: null,
+      snapshot: null,
       notes: ['limits on memory, processors, processes and disk are not enforced'],
     };
   }

@@ -69,8 +69,7 @@ export class QemuMonitor implements VirtualMachineMonitor {
     await using root = await openPart(image.rootPath);
     await using kernel = boots ? await openPart(image.kernelPath) : null;
     await using initramfs = boots ? await openPart(image.initramfsPath) : null;
-    const receiver =
-      memory.kind === 'freezable' ? await StateReceiver.listen(this.#runtimeDirectory) : null;
+    const receiver = memory.kind === 'freezable' ? await StateReceiver.listen(this.#runtimeDirectory) : null;
     const child = spawn(command, args, {
       env: { PATH: process.env['PATH'] },
       cwd: '/',

@@ -120,7 +120,10 @@ export class QemuProcess implements VirtualMachine {
     ]);
     const { status } = (await control.execute('query-migrate')) as { status?: unknown };
     if (status !== 'completed')
-      throw new GlasshouseError('vmm_failed', `QEMU could not freeze the machine: ${JSON.stringify(status)}.`);
+      throw new GlasshouseError(
+        'vmm_failed',
+        `QEMU could not freeze the machine: ${JSON.stringify(status)}.`,
+      );
     return state;
   }
 

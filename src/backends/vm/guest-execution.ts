@@ -208,8 +208,8 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     this.#stdin.stop();
     this.#endedAt ??= performance.now();
     this.#announceEnd();
-    // A virgin guest served one program: there is nothing in it to shut down.
-    await this.#machine.destroy();
+    // A virgin guest served one program: there is nothing in it to shut down. Dispose waits until it is gone.
+    void this.#machine.destroy();
     if (this.#delivery.failure !== null) throw this.#delivery.failure;
     return this.#result(lost);
   }

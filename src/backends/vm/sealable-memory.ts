@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type FileHandle, open } from 'node:fs/promises';
-import { type Readable } from 'node:stream';
 
 import { asGlasshouseError, GlasshouseError } from '../../base/errors.js';
 
@@ -18,7 +17,12 @@ export class SealableMemory implements AsyncDisposable {
   readonly #helper: ChildProcess;
   readonly #answers: AsyncIterator<string>;
 
-  private constructor(sizeBytes: number, file: FileHandle, helper: ChildProcess, answers: AsyncIterator<string>) {
+  private constructor(
+    sizeBytes: number,
+    file: FileHandle,
+    helper: ChildProcess,
+    answers: AsyncIterator<string>,
+  ) {
     this.sizeBytes = sizeBytes;
     this.file = file;
     this.#helper = helper;
@@ -31,7 +35,8 @@ export class SealableMemory implements AsyncDisposable {
     // What is wrong shows in the answer that does not come.
     child.on('error', () => undefined);
     child.stdin.on('error', () => undefined);
-    const answers = (child.stdout as Readable).setEncoding('utf8')[Symbol.asyncIterator]() as AsyncIterator<string>;
+    child.stdout.setEncoding('utf8');
+    const answers: AsyncIterator<string> = child.stdout[Symbol.asyncIterator]();
     try {
       const descriptor = Number.parseInt(await nextAnswer(answers), 10);
       const file = await open(`/proc/${child.pid ?? 0}/fd/${descriptor}`, 'r+');
@@ -50,7 +55,8 @@ export class SealableMemory implements AsyncDisposable {
   async seal(): Promise<void> {
     this.#helper.stdin?.write('\n');
     const answer = await nextAnswer(this.#answers);
-    if (answer.trim() !== 'sealed') throw new GlasshouseError('tool_failed', 'The memory could not be sealed.');
+    if (answer.trim() !== 'sealed')
+      throw new GlasshouseError('tool_failed', 'The memory could not be sealed.');
     await this.#endHelper();
   }
 

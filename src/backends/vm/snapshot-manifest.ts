@@ -29,10 +29,10 @@ export function parseSnapshotManifest(text: string): SnapshotManifest {
     const { format_version: version, ...manifest } = JSON.parse(text) as SnapshotManifest & {
       format_version: unknown;
     };
-    const numbers = [
+    const numbers: unknown[] = [
       manifest.memoryBytes,
-      ...Object.values(manifest.profile),
-      ...Object.values(manifest.link),
+      ...Object.values<unknown>({ ...manifest.profile }),
+      ...Object.values<unknown>({ ...manifest.link }),
     ];
     const valid =
       version === FORMAT_VERSION &&

@@ -1,5 +1,15 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import {
+  type FileHandle,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  writeFile,
+} from 'node:fs/promises';
 import path from 'node:path';
 
 import { openAnonymousFile } from '../../base/anonymous-file.js';
@@ -47,7 +57,11 @@ export class SnapshotStore {
         link: frozen.link,
         memoryBytes,
         digests: {
-          memory: await writeBlocks(path.join(work, 'memory'), memoryBytes, dataBlocks(frozen.memory.file, memoryBytes)),
+          memory: await writeBlocks(
+            path.join(work, 'memory'),
+            memoryBytes,
+            dataBlocks(frozen.memory.file, memoryBytes),
+          ),
           state: await writeState(path.join(work, 'state'), frozen.state),
           workspace: await writeTemplate(path.join(work, 'workspace'), frozen.workspace),
         },
@@ -119,7 +133,10 @@ export class SnapshotStore {
     const stateFile = await openAnonymousFile(this.#spoolDirectory);
     await writeFully(stateFile, state, 0);
     return {
-      identity: { sha256: createHash('sha256').update(text).digest('hex'), createdAt: new Date(manifest.created) },
+      identity: {
+        sha256: createHash('sha256').update(text).digest('hex'),
+        createdAt: new Date(manifest.created),
+      },
       profile: manifest.profile,
       memory,
       // Opened anew for each: descriptors that are only copied would share one position.
@@ -187,10 +204,15 @@ async function readState(directory: string, manifest: SnapshotManifest): Promise
   return state;
 }
 
-async function* blocksOf(template: ImageTemplate): AsyncGenerator<{ offset: number; bytes: Uint8Array }, void> {
+async function* blocksOf(
+  template: ImageTemplate,
+): AsyncGenerator<{ offset: number; bytes: Uint8Array }, void> {
   for (const { offset, bytes } of template.extents) {
     for (let start = 0; start < bytes.length; start += BLOCK_BYTES) {
-      yield await Promise.resolve({ offset: offset + start, bytes: bytes.subarray(start, start + BLOCK_BYTES) });
+      yield await Promise.resolve({
+        offset: offset + start,
+        bytes: bytes.subarray(start, start + BLOCK_BYTES),
+      });
     }
   }
 }

@@ -3,7 +3,7 @@ import os, { constants } from 'node:os';
 import { asGlasshouseError, type ErrorCode, GlasshouseError } from '../../base/errors.js';
 import { availableMemoryMb } from '../../base/available-memory.js';
 import { thisProcess } from '../../base/process-identity.js';
-import { type GuestImage, openImage } from '../../images/locate.js';
+import { type GuestImage, isUnchanged, openImage } from '../../images/locate.js';
 import {
   type BackendDescription,
   type BackendGauge,
@@ -92,8 +92,9 @@ export class VmBackend implements ExecutionBackend {
 
   /** Looks at the image every time: it may have been rebuilt, or damaged, since the last execution. */
   async prepare(signal: AbortSignal): Promise<void> {
+    if (this.#prepared !== null && isUnchanged(this.#prepared.image)) return;
     const image = await openImage(this.#options.imageDirectory);
-    while (this.#prepared?.image.manifestSha256 !== image.manifestSha256) {
+    while (this.#prepared?.image.fileIdentity !== image.fileIdentity) {
       this.#preparing ??= this.#inspect(image, signal).finally(() => {
         this.#preparing = null;
       });
@@ -114,7 +115,8 @@ export class VmBackend implements ExecutionBackend {
       vmmVersion: facts.version,
       enforcesLimits: true,
       imageDigests: image.digests,
-      notes: [...facts.notes, ...choice.notes, ...(warmStart === null || warmStart.problem === null ? [] : [warmStart.problem])],
+      snapshot: warmStart?.identity ?? null,
+      notes: [...facts.notes, ...choice.notes, ...(warmStart?.problems ?? [])],
     };
   }
 
@@ -215,7 +217,7 @@ export class VmBackend implements ExecutionBackend {
       workspace,
       memory: { kind: 'own' },
     });
-    return this.#begin(bootingGuest(machine), spec, signal, begunAt, { workspace: workspaceMs });
+    return await this.#begin(bootingGuest(machine), spec, signal, begunAt, { workspace: workspaceMs });
   }
 
   /** Gives the guest its program. `stages` is what `begunAt` until now was needed for. */

@@ -1,5 +1,5 @@
 import { asGlasshouseError, type ErrorCode } from '../../base/errors.js';
-import { type BackendGauge, type Limits } from '../backend.js';
+import { type BackendGauge, type Limits, type SnapshotIdentity } from '../backend.js';
 import { restoreClone, restoreRehearsedClone } from './clone.js';
 import { ClonePool } from './clone-pool.js';
 import { type Guest } from './guest.js';
@@ -47,9 +47,14 @@ export class WarmStart implements AsyncDisposable {
           });
   }
 
-  /** What keeps guests from being cloned; null when nothing does. */
-  get problem(): string | null {
-    return this.#problem;
+  /** What keeps guests from being cloned; empty when nothing does. */
+  get problems(): readonly string[] {
+    return this.#problem === null ? [] : [this.#problem];
+  }
+
+  /** The snapshot that most executions are cloned from. */
+  get identity(): SnapshotIdentity | null {
+    return this.#snapshots.get(this.#profile)?.identity ?? null;
   }
 
   /** Makes the snapshot that most executions need. Never rejects: without one, guests boot. */
