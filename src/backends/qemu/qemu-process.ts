@@ -105,6 +105,14 @@ export class QemuProcess implements VirtualMachine {
     }
   }
 
+  async pause(): Promise<void> {
+    await this.#requireControl().execute('stop');
+  }
+
+  async unpause(): Promise<void> {
+    await this.#requireControl().execute('cont');
+  }
+
   async freeze(): Promise<Uint8Array> {
     const control = await this.#negotiate();
     const receiver = this.#receiver;
@@ -134,10 +142,15 @@ export class QemuProcess implements VirtualMachine {
     await this.#receiver?.[Symbol.asyncDispose]();
   }
 
+  #requireControl(): QemuControl {
+    if (this.#control === null)
+      throw new GlasshouseError('internal', 'This machine has no control connection.');
+    return this.#control;
+  }
+
   /** Memory is in a file that both sides have: it is not part of what is sent. */
   async #negotiate(): Promise<QemuControl> {
-    const control = this.#control;
-    if (control === null) throw new GlasshouseError('internal', 'This machine has no control connection.');
+    const control = this.#requireControl();
     await control.execute('qmp_capabilities');
     await control.execute('migrate-set-capabilities', {
       capabilities: [{ capability: 'x-ignore-shared', state: true }],

@@ -32,7 +32,7 @@ async function restore(
 
 /**
  * The same, with a rehearsal behind it: its first real program no longer pays for what an emulator has to translate
- * and a kernel has to map. Throws what a boot throws.
+ * and a kernel has to map. It is paused, so that waiting costs nothing. Throws what a boot throws.
  */
 export async function restoreRehearsedClone(context: SnapshotContext, snapshot: Snapshot): Promise<Guest> {
   const guest = await restore(context, snapshot, 'pooled');
@@ -42,6 +42,7 @@ export async function restoreRehearsedClone(context: SnapshotContext, snapshot: 
     const { memoryMb } = snapshot.profile;
     await connection.sendAll(describeRehearsal(CLONE_REHEARSAL, memoryMb, REHEARSAL_PIDS));
     await expectMessage(connection, 'rehearsed');
+    await machine.pause();
     return guest;
   } catch (error) {
     await machine.destroy();

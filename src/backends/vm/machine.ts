@@ -41,6 +41,12 @@ export interface VirtualMachine {
    * complete. Throws `vmm_failed`.
    */
   freeze(): Promise<Uint8Array>;
+  /**
+   * For a clone: its guest stands still, at no cost, and does not notice, until unpause(). Rejects when the machine has
+   * ended.
+   */
+  pause(): Promise<void>;
+  unpause(): Promise<void>;
   /** Ends the machine at once and resolves when it is gone. Idempotent. */
   destroy(): Promise<void>;
 }

@@ -37,7 +37,7 @@ export function parseSnapshotManifest(text: string): SnapshotManifest {
     const valid =
       version === FORMAT_VERSION &&
       numbers.length === 6 &&
-      numbers.every((value) => Number.isSafeInteger(value) && value >= 0) &&
+      numbers.every((value) => Number.isSafeInteger(value) && Number(value) >= 0) &&
       PARTS.every((part) => SHA256.test(manifest.digests[part])) &&
       !Number.isNaN(Date.parse(manifest.created));
     if (valid) return manifest;

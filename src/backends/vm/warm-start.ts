@@ -122,9 +122,11 @@ export class WarmStart implements AsyncDisposable {
 
   async #takePooled(): Promise<Guest | null> {
     try {
-      return (await this.#pool?.take()) ?? null;
+      const guest = (await this.#pool?.take()) ?? null;
+      await guest?.machine.unpause();
+      return guest;
     } catch {
-      // The clone that was being made has failed; #restoreForPool has seen to the snapshot.
+      // It failed while it was made, which #restoreForPool has seen to, or ended while it waited.
       return null;
     }
   }
