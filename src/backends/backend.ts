@@ -92,7 +92,21 @@ export interface ExecutionSpec {
   readonly limits: Limits;
   /** Null: not held. Only a backend without isolation can do it: the others ignore it. */
   readonly hold: Hold | null;
+  /** True: a virtual machine boots for it, even where one could be cloned. */
+  readonly fresh: boolean;
 }
+
+/** A machine that was frozen, and that others are clones of. */
+export interface SnapshotIdentity {
+  /** Of the snapshot's manifest, which has the digests of all its parts. */
+  readonly sha256: string;
+  readonly createdAt: Date;
+}
+
+/** Where the environment of a program came from. `pooled`: a clone that had been made before it was asked for. */
+export type GuestOrigin =
+  | { readonly start: 'cold'; readonly snapshot: null }
+  | { readonly start: 'restored' | 'pooled'; readonly snapshot: SnapshotIdentity };
 
 /** One started execution. The backend that made it is the only one that can look inside. */
 export interface ExecutionHandle {
@@ -103,6 +117,7 @@ export interface ExecutionHandle {
   readonly bootMs: number;
   /** Stages of `bootMs` in order, in milliseconds. */
   readonly bootStages: Readonly<Record<string, number>>;
+  readonly origin: GuestOrigin;
 }
 
 /** How the program ended, as far as the backend can know. */
@@ -159,6 +174,8 @@ export interface BackendDescription {
   readonly enforcesLimits: boolean;
   /** sha256 by part (kernel, initramfs, root); null when there is no image. */
   readonly imageDigests: Readonly<Record<string, string>> | null;
+  /** What executions with the default limits are cloned from; null when nothing is. */
+  readonly snapshot: SnapshotIdentity | null;
   /** What an honest reader should know, for example that privileges could not be dropped. */
   readonly notes: readonly string[];
 }
@@ -204,4 +221,6 @@ export interface ExecutionBackend {
   kill(handle: ExecutionHandle): Promise<void>;
   /** Releases everything; also valid for a program that still runs. Idempotent; leaves nothing behind, ever. */
   cleanup(handle: ExecutionHandle): Promise<void>;
+  /** Ends what the backend keeps for executions to come. No execution may run any more. Idempotent. */
+  close(): Promise<void>;
 }

@@ -21,6 +21,7 @@ export const ERROR_CODES = {
   tool_failed: 'A program that Glasshouse needs failed, took too long or wrote too much.',
   image_missing: 'The guest image has not been built.',
   image_corrupt: 'A part of the guest image differs from its manifest.',
+  snapshot_corrupt: 'A stored snapshot of a guest is damaged; it is made anew.',
   image_build_failed: 'The guest image could not be built.',
   disk_full: 'The host has no room for the files of this execution.',
 

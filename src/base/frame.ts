@@ -34,10 +34,12 @@ export function encodeFrame(type: number, sequence: number, payload: Uint8Array)
 export class FrameDecoder {
   readonly #violation: Violation;
   #pending: Buffer = Buffer.alloc(0);
-  #nextSequence = 0;
+  #nextSequence: number;
 
-  constructor(violation: Violation) {
+  /** `nextSequence`: of the first frame; not 0 when the conversation began before. */
+  constructor(violation: Violation, nextSequence = 0) {
     this.#violation = violation;
+    this.#nextSequence = nextSequence;
   }
 
   /** The complete frames that end in `chunk`. Payloads may share memory with `chunk`. */

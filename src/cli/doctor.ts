@@ -22,7 +22,7 @@ export async function doctor(services: Services, console: Console, json: boolean
   const reports: ProbeReport[] = [];
   for (const name of services.backendNames) {
     if (!json) console.note(`trying ${name} ...`);
-    const backend = await services.backend(name);
+    const backend = await services.backend(name, 'command');
     reports.push(await backend.probe(new AbortController().signal));
   }
   const canRun = reports.every((report) => report.verdict !== 'cannot');
@@ -35,7 +35,7 @@ export async function doctor(services: Services, console: Console, json: boolean
 async function tryToObserve(services: Services, console: Console, json: boolean): Promise<ProbeReport> {
   if (!json) console.note('trying observation ...');
   const { tryObservation } = await import('../engine/observation-trial.js');
-  const backend = await services.backend('process');
+  const backend = await services.backend('process', 'command');
   return tryObservation(await services.profiler(), backend, new AbortController().signal);
 }
 

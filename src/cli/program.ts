@@ -118,6 +118,7 @@ function defineRun(define: Define, program: Command): void {
     return run(services, console, {
       argv: [command, ...rest],
       backend: services.config.backend === 'auto' ? 'process' : services.config.backend,
+      cold: flags['cold'] === true,
       timeoutMs: typeof flags['timeout'] === 'string' ? parseDurationMs(flags['timeout']) : null,
       receiptFile: typeof flags['receipt'] === 'string' ? flags['receipt'] : null,
       files: textList(flags['file']),
@@ -127,6 +128,7 @@ function defineRun(define: Define, program: Command): void {
   })
     .description('run a command, here or in a virtual machine, and write its receipt')
     .argument('<command...>', 'the command and its arguments, after --')
+    .option('--cold', 'boot a virtual machine for it, even where one could be cloned')
     .option('--timeout <duration>', 'end the command after this long (500ms, 30s, 5m, 1h)')
     .option('--receipt <file>', 'where the receipt goes', 'receipt.json')
     .option('--no-receipt', 'write no receipt file; the store still has it')
@@ -263,6 +265,11 @@ function defineRest(define: Define, program: Command): void {
     (await import('./image.js')).showGuestImage(services, console, flags['json'] === true),
   )
     .description('check it and say what it consists of')
+    .option(json, 'for programs');
+  define(image, 'warm', RUN_SETTINGS, async (services, console, flags) =>
+    (await import('./image.js')).warmGuestImage(services, console, flags['json'] === true),
+  )
+    .description('make the snapshot that virtual machines are cloned from, or check it')
     .option(json, 'for programs');
   const keys = program.command('keys').description('the keys that sign receipts').exitOverride();
   define(keys, 'show', ['data_dir'], async (services, console, flags) =>

@@ -20,6 +20,8 @@ export interface RunOptions {
   readonly backend: string;
   /** Null: no deadline. */
   readonly timeoutMs: number | null;
+  /** True: boot a machine for it, even where one could be cloned. */
+  readonly cold: boolean;
   /** Where the receipt goes; null: only into the store. */
   readonly receiptFile: string | null;
   readonly files: readonly string[];
@@ -34,7 +36,7 @@ const KEPT_OUTPUT_BYTES = 1024 * 1024;
 /** `glasshouse run`: resolves to the exit code. */
 export async function run(services: Services, console: Console, options: RunOptions): Promise<number> {
   const program = new ProgramSignals();
-  const backend = await services.backend(options.backend);
+  const backend = await services.backend(options.backend, 'command');
   await backend.prepare(program.cancellation);
   const here = backend.describe().isolation === 'none';
   using streams = here ? planStreams() : captureStreams();
@@ -63,6 +65,7 @@ export async function run(services: Services, console: Console, options: RunOpti
     },
     timeoutMs: options.timeoutMs,
     deadlineMs: null,
+    fresh: options.cold,
     limits: limitsOf(services),
     observation: observation?.plan ?? null,
   };

@@ -11,6 +11,9 @@ import { type ReceiptStore } from '../receipts/store.js';
 /** Flags of settings as they were typed, by setting name. */
 export type SettingFlags = Readonly<Record<string, string>>;
 
+/** A server keeps clones waiting; a command, which runs one program, does not. */
+export type BackendPurpose = 'command' | 'server';
+
 /**
  * What main.ts composes for the commands. Every part is made when it is first asked for, so that a command pays
  * only for what it uses.
@@ -23,7 +26,7 @@ export interface Services extends AsyncDisposable {
   keyRing(): Promise<KeyRing>;
   /** What adds receipts to the store and its log. */
   writer(): Promise<ReceiptWriter>;
-  backend(name: string): Promise<ExecutionBackend>;
+  backend(name: string, purpose: BackendPurpose): Promise<ExecutionBackend>;
   /** What observes commands on this host. */
   profiler(): Promise<Profiler>;
   /** The receipt file of a stored receipt: what `glasshouse verify` takes. Throws `not_found`. */

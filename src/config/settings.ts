@@ -93,6 +93,23 @@ export const SETTINGS = {
     'auto',
     'How virtual machines run. `auto`: KVM where a guest really boots on it, else emulation.',
   ),
+  snapshots: choice(
+    ['on', 'off'],
+    'on',
+    'Whether virtual machines are cloned from a snapshot where that works. `off`: each one boots.',
+  ),
+  pool_size: integer(
+    (surroundings) => Math.min(16, Math.max(2, 2 * surroundings.cpuCount)),
+    { minimum: 0, maximum: 1024 },
+    'Clones that the server keeps waiting for executions that ask for the default limits.',
+    'twice the number of CPUs, 2 to 16',
+  ),
+  pool_memory_mb: integer(
+    (surroundings) => Math.max(128, Math.floor(surroundings.memoryMb / 8)),
+    { minimum: 0, maximum: 1_048_576 },
+    'Memory that waiting clones may take, in MiB; each counts as 64.',
+    'an eighth of the memory',
+  ),
   max_concurrent: integer(
     (surroundings) => surroundings.cpuCount,
     { minimum: 1, maximum: 1024 },

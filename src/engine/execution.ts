@@ -5,6 +5,7 @@ import {
   type ExecutionHandle,
   type ExecutionResult,
   type ExecutionSpec,
+  type GuestOrigin,
 } from '../backends/backend.js';
 import { asGlasshouseError, type GlasshouseError } from '../base/errors.js';
 import { type Observation } from './observation.js';
@@ -13,6 +14,8 @@ import { OutputCapture } from './output-capture.js';
 import { type ExecutionRequest } from './request.js';
 import { HashedStdin } from './hashed-stdin.js';
 
+/** Of a program that never ran: no snapshot had part in it. */
+const NO_ORIGIN: GuestOrigin = { start: 'cold', snapshot: null };
 /** Between the polite request to end, at the deadline, and the end by force. */
 const TERMINATION_GRACE_MS = 500;
 
@@ -23,6 +26,7 @@ export interface EndedExecution extends AsyncDisposable {
   readonly result: ExecutionResult | null;
   readonly bootMs: number;
   readonly bootStages: Readonly<Record<string, number>>;
+  readonly origin: GuestOrigin;
   readonly capture: OutputCapture;
   /** sha256 of what the program was given on stdin; null when it was inherited. */
   readonly stdinSha256: string | null;
@@ -73,6 +77,7 @@ export async function runOnce(
       result,
       bootMs: handle.bootMs,
       bootStages: handle.bootStages,
+      origin: handle.origin,
       capture,
       stdinSha256: stdin.sha256(),
       [Symbol.asyncDispose]: () => backend.cleanup(handle),
@@ -221,6 +226,7 @@ function specOf(
     sink: capture,
     limits: request.limits,
     hold: null,
+    fresh: request.fresh,
   };
 }
 
@@ -230,6 +236,7 @@ function neverRan(outcome: Outcome, capture: OutputCapture, stdin: HashedStdin):
     result: null,
     bootMs: 0,
     bootStages: {},
+    origin: NO_ORIGIN,
     capture,
     stdinSha256: stdin.sha256(),
     [Symbol.asyncDispose]: () => Promise.resolve(),

@@ -64,5 +64,6 @@ function trialSpec(observation: Observation): ExecutionSpec {
     sink: { write: () => Promise.resolve() },
     limits: { memoryMb: 16, cpus: 1, diskMb: 1, pids: 1, outputBytes: 1 },
     hold: observation.hold,
+    fresh: false,
   };
 }

@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto';
 import os from 'node:os';
 
-import { type BackendDescription, type OutputFile, type ResourceUsage } from '../backends/backend.js';
+import {
+  type BackendDescription,
+  type GuestOrigin,
+  type OutputFile,
+  type ResourceUsage,
+  type SnapshotIdentity,
+} from '../backends/backend.js';
 import { VERSION } from '../base/version.js';
 import { type Observed, type Unobserved } from '../profilers/profiler.js';
 import {
@@ -53,16 +59,26 @@ export function requestRecord(
   };
 }
 
-/** The receipt's `execution`. */
-export function executionRecord(backend: BackendDescription): Execution {
+/** The receipt's `execution`; `origin` is null while it is not known how the guest will come up. */
+export function executionRecord(
+  backend: BackendDescription,
+  origin: GuestOrigin | null,
+  at: Date,
+): Execution {
   return {
     backend: backend.name,
     isolation: backend.isolation,
-    start: 'cold',
+    start: origin?.start ?? null,
+    snapshot: snapshotRecord(origin?.snapshot ?? null, at),
     vmm_version: backend.vmmVersion,
     image: backend.imageDigests === null ? null : { ...backend.imageDigests },
     notes: [...backend.notes],
   };
+}
+
+function snapshotRecord(snapshot: SnapshotIdentity | null, at: Date): Execution['snapshot'] {
+  if (snapshot === null) return null;
+  return { sha256: snapshot.sha256, age_ms: Math.max(0, at.getTime() - snapshot.createdAt.getTime()) };
 }
 
 /** The receipt's `environment`: the host, as far as a stranger may know it. */
@@ -131,7 +147,7 @@ export function buildPredicate(parts: RecordParts): Predicate {
       boot_stages: stagesInMicroseconds(ended.bootStages),
     },
     resources: resourcesRecord(result?.resources ?? null) ?? observed.resources,
-    execution: executionRecord(backend),
+    execution: executionRecord(backend, ended.origin, parts.startedAt),
     process_tree: observed.processTree,
     filesystem: observed.filesystem,
     network: observed.network,

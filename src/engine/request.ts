@@ -61,4 +61,6 @@ export interface ExecutionRequest {
   readonly limits: Limits;
   /** Null: not observed. */
   readonly observation: ObservationPlan | null;
+  /** True: a virtual machine boots for it, even where one could be cloned. */
+  readonly fresh: boolean;
 }

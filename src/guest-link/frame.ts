@@ -9,7 +9,8 @@ export function violation(message: string): GlasshouseError {
 
 /** Cuts what a guest sends into frames. Throws `guest_link_violation`. */
 export class FrameDecoder extends LinkFrameDecoder {
-  constructor() {
-    super(violation);
+  /** `nextSequence`: of the first frame; not 0 on a link that goes on where a snapshot was taken. */
+  constructor(nextSequence = 0) {
+    super(violation, nextSequence);
   }
 }

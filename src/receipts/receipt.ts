@@ -114,7 +114,10 @@ export interface Resources {
 export interface Execution {
   readonly backend: string;
   readonly isolation: string;
-  readonly start: 'cold';
+  /** Null when whoever knew it died. */
+  readonly start: 'cold' | 'restored' | 'pooled' | null;
+  /** What the guest was a clone of. */
+  readonly snapshot: { readonly sha256: string; readonly age_ms: number } | null;
   readonly vmm_version: string | null;
   /** sha256 by part of the guest image. */
   readonly image: Readonly<Record<string, string>> | null;

@@ -23,6 +23,7 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   tool_failed: 500,
   image_missing: 503,
   image_corrupt: 503,
+  snapshot_corrupt: 503,
   image_build_failed: 503,
   disk_full: 507,
   vmm_failed: 500,

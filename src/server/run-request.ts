@@ -45,6 +45,7 @@ export function resolveRunRequest(body: RunBody, config: Configuration, client: 
     deadlineMs: body.deadline_ms ?? null,
     limits,
     observation: null,
+    fresh: body.fresh ?? false,
   };
 }
 

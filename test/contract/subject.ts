@@ -17,6 +17,7 @@ import { QemuMonitor } from '../../src/backends/qemu/qemu-monitor.js';
 import { type GuestTimeouts } from '../../src/backends/vm/guest-execution.js';
 import { type Accelerator, type VirtualMachineMonitor } from '../../src/backends/vm/machine.js';
 import { VmBackend } from '../../src/backends/vm/vm-backend.js';
+import { hostHelper } from '../../src/base/host-helper.js';
 import { asGlasshouseError } from '../../src/base/errors.js';
 import {
   hasEnded,
@@ -81,6 +82,7 @@ export function commandSpec(
     sink: new CollectingSink(),
     limits: LIMITS,
     hold: null,
+    fresh: false,
     ...changes,
   };
 }
@@ -93,17 +95,30 @@ export interface QemuParts {
   readonly binary?: string;
   readonly accelerators?: readonly Accelerator[];
   readonly monitor?: VirtualMachineMonitor;
+  /** Clones that wait; null, the default: every guest boots. */
+  readonly poolSize?: number | null;
+  readonly snapshotDirectory?: string;
 }
 
 /** The real VmBackend over the real QEMU, with its files in `scratch`. TCG unless told otherwise: no search. */
 export function makeQemuBackend(scratch: ScratchDirectory, parts: QemuParts = {}): VmBackend {
-  const { binary = 'qemu-system-x86_64', accelerators = ['tcg'] } = parts;
+  const { binary = 'qemu-system-x86_64', accelerators = ['tcg'], poolSize = null } = parts;
+  const spoolDirectory = parts.spoolDirectory ?? scratch.make('spool');
   return new VmBackend({
-    monitor: parts.monitor ?? new QemuMonitor({ binary, accelerators }),
+    monitor: parts.monitor ?? new QemuMonitor({ binary, accelerators, runtimeDirectory: spoolDirectory }),
     imageDirectory: parts.imageDirectory ?? defaultImageDirectory(),
-    spoolDirectory: parts.spoolDirectory ?? scratch.make('spool'),
+    spoolDirectory,
     acceleratorFile: join(parts.cacheDirectory ?? scratch.make('cache'), 'accelerator.json'),
     timeouts: { bootMs: 60_000, collectMs: 8_000, ...parts.timeouts },
+    warm:
+      poolSize === null
+        ? null
+        : {
+            snapshotDirectory: parts.snapshotDirectory ?? scratch.make('snapshots'),
+            sealedMemoryHelper: hostHelper('sealed-memory'),
+            defaultLimits: LIMITS,
+            poolSize,
+          },
   });
 }
 
@@ -115,6 +130,7 @@ export interface Candidate {
 export const CANDIDATES: readonly Candidate[] = [
   { name: 'process', create: () => new ProcessBackend() },
   { name: 'qemu', create: (scratch) => makeQemuBackend(scratch) },
+  { name: 'qemu-clones', create: (scratch) => makeQemuBackend(scratch, { poolSize: 0 }) },
 ];
 
 /** Why the backend cannot run here; null when it can. Anything but a lack of this machine is thrown. */

@@ -21,6 +21,7 @@ export class RunningProgram implements ExecutionHandle {
   readonly executionId: string;
   readonly bootMs: number;
   readonly bootStages: Readonly<Record<string, number>>;
+  readonly origin = { start: 'cold', snapshot: null } as const;
   readonly programEnded: Promise<void>;
   /** Never rejects before somebody asks: wait() hands out this very promise. */
   readonly result: Promise<ExecutionResult>;
