@@ -107,6 +107,7 @@ export function requestWith(changes: Partial<ExecutionRequest>): ExecutionReques
     timeoutMs: 30_000,
     deadlineMs: null,
     limits: LIMITS,
+    fresh: false,
     ...changes,
   };
 }

@@ -50,7 +50,7 @@ describe('the arguments of QEMU', { skip: missing ?? false }, () => {
 
 describe('the kernel command line', () => {
   it('gives the frequency of the time stamp counter where it is emulated and known', () => {
-    const options = { memory: 'own', memoryMb: 64, cpus: 1 };
+    const options = { memory: 'own', memoryMb: 64, cpus: 1 } as const;
     const line = (accelerator: 'kvm' | 'tcg', tscKhz: number | null): string =>
       kernelCommandLine({ ...options, accelerator, tscKhz });
     assert.match(line('tcg', 2_100_000), /\btsc_early_khz=2100000\b/);
