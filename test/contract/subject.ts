@@ -10,6 +10,7 @@ import {
   type ExecutionHandle,
   type ExecutionResult,
   type ExecutionSpec,
+  type GuestOrigin,
 } from '../../src/backends/backend.js';
 import { ProcessBackend } from '../../src/backends/process/process-backend.js';
 import { MARKER_VARIABLE } from '../../src/backends/process/process-tree.js';
@@ -124,13 +125,15 @@ export function makeQemuBackend(scratch: ScratchDirectory, parts: QemuParts = {}
 
 export interface Candidate {
   readonly name: string;
+  /** How its guests come up, of the first execution and of the last. */
+  readonly start: GuestOrigin['start'];
   create(scratch: ScratchDirectory): ExecutionBackend;
 }
 
 export const CANDIDATES: readonly Candidate[] = [
-  { name: 'process', create: () => new ProcessBackend() },
-  { name: 'qemu', create: (scratch) => makeQemuBackend(scratch) },
-  { name: 'qemu-clones', create: (scratch) => makeQemuBackend(scratch, { poolSize: 0 }) },
+  { name: 'process', start: 'cold', create: () => new ProcessBackend() },
+  { name: 'qemu', start: 'cold', create: (scratch) => makeQemuBackend(scratch) },
+  { name: 'qemu-clones', start: 'restored', create: (scratch) => makeQemuBackend(scratch, { poolSize: 0 }) },
 ];
 
 /** Why the backend cannot run here; null when it can. Anything but a lack of this machine is thrown. */

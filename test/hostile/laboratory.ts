@@ -110,6 +110,7 @@ export function requestWith(changes: Partial<ExecutionRequest>): ExecutionReques
     deadlineMs: null,
     limits: LIMITS,
     observation: null,
+    fresh: false,
     ...changes,
   };
 }

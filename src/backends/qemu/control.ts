@@ -62,9 +62,9 @@ export class QemuControl {
   #take(line: string): void {
     let answer: Answer;
     try {
-      answer = JSON.parse(line) as Answer;
+      answer = parseAnswer(line);
     } catch (error) {
-      this.#fail('QEMU sent an answer that is not JSON.', error);
+      this.#fail('QEMU sent an answer that is not a JSON object.', error);
       return;
     }
     if (answer.QMP !== undefined || answer.event !== undefined) return;
@@ -81,4 +81,15 @@ export class QemuControl {
     for (const waiting of this.#waiting.splice(0)) waiting.reject(this.#failure);
     this.#stream.destroy();
   }
+}
+
+/** A QEMU that was taken over may say anything. */
+function parseAnswer(line: string): Answer {
+  const value: unknown = JSON.parse(line);
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new TypeError('not an object');
+  const { error } = value as { error?: unknown };
+  if (error !== undefined && (typeof error !== 'object' || error === null))
+    throw new TypeError('not an error');
+  return value;
 }

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 import { GlasshouseError } from '../../base/errors.js';
 import { type LinkPosition } from '../../guest-link/connection.js';
 import { type Profile } from './snapshot.js';
@@ -16,19 +18,21 @@ export interface SnapshotManifest {
   readonly memoryBytes: number;
 }
 
+type Stored = SnapshotManifest & { readonly format_version: unknown; readonly manifest_sha256: unknown };
+
 const FORMAT_VERSION = 1;
 const SHA256 = /^[0-9a-f]{64}$/;
 
 export function formatSnapshotManifest(manifest: SnapshotManifest): string {
-  return `${JSON.stringify({ format_version: FORMAT_VERSION, ...manifest }, null, 2)}\n`;
+  const content = { format_version: FORMAT_VERSION, ...manifest };
+  return `${JSON.stringify({ ...content, manifest_sha256: digestOf(content) }, null, 2)}\n`;
 }
 
 /** Throws `snapshot_corrupt`. The file is in our own private directory: it may be damaged, but it is not hostile. */
 export function parseSnapshotManifest(text: string): SnapshotManifest {
   try {
-    const { format_version: version, ...manifest } = JSON.parse(text) as SnapshotManifest & {
-      format_version: unknown;
-    };
+    const { manifest_sha256: digest, ...content } = JSON.parse(text) as Stored;
+    const { format_version: version, ...manifest } = content;
     const numbers: unknown[] = [
       manifest.memoryBytes,
       ...Object.values<unknown>({ ...manifest.profile }),
@@ -36,6 +40,7 @@ export function parseSnapshotManifest(text: string): SnapshotManifest {
     ];
     const valid =
       version === FORMAT_VERSION &&
+      digest === digestOf(content) &&
       numbers.length === 6 &&
       numbers.every((value) => Number.isSafeInteger(value) && Number(value) >= 0) &&
       PARTS.every((part) => SHA256.test(manifest.digests[part])) &&
@@ -45,6 +50,11 @@ export function parseSnapshotManifest(text: string): SnapshotManifest {
     throw corrupt(error);
   }
   throw corrupt(null);
+}
+
+/** Of everything else in the manifest, in its order: a position that is off by one is as fatal as lost memory. */
+function digestOf(content: object): string {
+  return createHash('sha256').update(JSON.stringify(content)).digest('hex');
 }
 
 function corrupt(cause: unknown): GlasshouseError {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   type FileHandle,
+  lstat,
   mkdir,
   mkdtemp,
   open,
@@ -31,6 +32,7 @@ const MANIFEST_FILE = 'snapshot.json';
 const MIB = 1024 * 1024;
 /** Stored snapshots, whatever they were made for; the oldest go. */
 const MAX_STORED = 6;
+const ABANDONED_AFTER_MS = 3_600_000;
 
 /** Snapshots on disk, one directory each, named by the digest of everything that it depends on. */
 export class SnapshotStore {
@@ -115,12 +117,24 @@ export class SnapshotStore {
   async tidy(keep: string): Promise<void> {
     const known: { name: string; created: string }[] = [];
     for (const name of await readdir(this.#directory)) {
-      if (name === keep || name.startsWith('.')) continue;
+      if (name === keep) continue;
+      if (name.startsWith('.')) {
+        await this.#removeIfAbandoned(name);
+        continue;
+      }
       const text = await readIfPresent(path.join(this.#directory, name, MANIFEST_FILE));
       known.push({ name, created: text === null ? '' : createdOf(text) });
     }
     known.sort((a, b) => (a.created < b.created ? 1 : -1));
     for (const { name } of known.slice(MAX_STORED - 1)) await this.remove(name);
+  }
+
+  /** Another process may be writing it at this moment, but not for that long. */
+  async #removeIfAbandoned(name: string): Promise<void> {
+    const target = path.join(this.#directory, name);
+    const status = await lstat(target).catch(() => null);
+    if (status !== null && Date.now() - status.mtimeMs > ABANDONED_AFTER_MS)
+      await rm(target, { recursive: true });
   }
 
   async #open(
@@ -242,7 +256,7 @@ async function readIfPresent(file: string): Promise<string | null> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return null;
+    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return null;
     throw asGlasshouseError(error);
   }
 }
