@@ -14,6 +14,7 @@ import { type Services, type SettingFlags } from './cli/services.js';
 import { loadConfiguration, readSurroundings } from './config/load.js';
 import { type Configuration } from './config/settings.js';
 import { type Engine } from './engine/engine.js';
+import { type Redactor } from './redaction/redactor.js';
 import { type KeyRing } from './receipts/key-ring.js';
 import { type ReceiptStore } from './receipts/store.js';
 import { type Verifier } from './receipts/verifier.js';
@@ -98,6 +99,15 @@ class ComposedServices implements Services {
     };
   }
 
+  async redactor(): Promise<Redactor> {
+    const { Redactor } = await import('./redaction/redactor.js');
+    const { RedactionRules } = await import('./redaction/redaction-rules.js');
+    const { openRedactionKey } = await import('./redaction/redaction-key.js');
+    // Rules first: a configuration that is wrong leaves no key behind.
+    const rules = new RedactionRules(this.config);
+    return new Redactor(openRedactionKey(path.join(this.#keyDirectory, 'redaction-key')), rules);
+  }
+
   async bundle(receiptId: string): Promise<Uint8Array> {
     const receipt = (await this.store()).get(receiptId);
     if (receipt === null) throw new GlasshouseError('not_found', `There is no receipt ${receiptId}.`);
@@ -108,12 +118,14 @@ class ComposedServices implements Services {
     const { Engine } = await import('./engine/engine.js');
     const store = await this.store();
     const { signer } = await this.keyRing();
-    await this.#recover(store);
+    const redactor = await this.redactor();
+    await this.#recover(store, redactor);
     const { maxConcurrent, maxQueue, inlineFileBytes } = this.config;
     return new Engine({
       backend,
       store,
       signer,
+      redactor,
       admission: { maxConcurrent, maxQueued: maxQueue },
       inlineFileBytes,
     });
@@ -139,13 +151,14 @@ class ComposedServices implements Services {
     return KeyRing.open(this.#keyDirectory);
   }
 
-  async #recover(store: ReceiptStore): Promise<void> {
+  async #recover(store: ReceiptStore, redactor: Redactor): Promise<void> {
     if (store.unfinished().length === 0) return;
     const { recoverUnfinished } = await import('./engine/recovery.js');
     const { killLeftovers } = await import('./backends/process/process-tree.js');
     await recoverUnfinished({
       store,
       signer: (await this.keyRing()).signer,
+      redactor,
       killLeftovers: async (executionId) => {
         await killLeftovers(executionId);
       },

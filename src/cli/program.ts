@@ -18,6 +18,7 @@ const RUN_SETTINGS: readonly SettingName[] = [
   'default_cpus',
   'default_disk_mb',
   'default_pids',
+  'record_env',
 ];
 
 type Flags = Readonly<Record<string, unknown>>;
@@ -251,7 +252,7 @@ function environmentOf(pairs: readonly string[]): Readonly<Record<string, string
     pairs.map((pair) => {
       const [name, ...value] = pair.split('=');
       if (name === undefined || !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
-        throw usage(`--env ${pair} is not NAME=value`);
+        throw usage(`--env ${name ?? ''}: that is no name of a variable; write NAME=value`);
       return [name, value.length > 0 ? value.join('=') : (process.env[name] ?? '')];
     }),
   );

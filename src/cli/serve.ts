@@ -2,6 +2,7 @@ import pino from 'pino';
 
 import { GlasshouseError } from '../base/errors.js';
 import { VERSION } from '../base/version.js';
+import { redactLogLine } from '../redaction/redact-log.js';
 import { createServer } from '../server/server.js';
 import { type Console } from './console.js';
 import { type Services } from './services.js';
@@ -13,7 +14,10 @@ const SERVER_BACKEND = 'qemu';
 export async function serve(services: Services, console: Console): Promise<number> {
   const { config } = services;
   const stop = new StopSignals();
-  const logger = pino({ level: config.logLevel, base: null }, pino.destination(2));
+  const redactor = await services.redactor();
+  const stderr = pino.destination(2);
+  const write = (line: string): boolean => stderr.write(redactLogLine(line, redactor));
+  const logger = pino({ level: config.logLevel, base: null }, { write });
   const backend = await services.backend(config.backend === 'auto' ? SERVER_BACKEND : config.backend);
   await backend.prepare(stop.first);
   const description = backend.describe();

@@ -4,6 +4,7 @@ import { type ExecutionBackend } from '../backends/backend.js';
 import { type Configuration } from '../config/settings.js';
 import { type Engine } from '../engine/engine.js';
 import { type KeyRing } from '../receipts/key-ring.js';
+import { type Redactor } from '../redaction/redactor.js';
 import { type ReceiptStore } from '../receipts/store.js';
 
 /** Flags of settings as they were typed, by setting name. */
@@ -26,6 +27,8 @@ export interface Services extends AsyncDisposable {
   bundleEncoder(): Promise<ServerDependencies['encodeBundle']>;
   /** Public keys of the data directory; none when it has no keys yet, and none is made. */
   ownKeys(): Promise<readonly Verifier[]>;
+  /** Replaces secrets in whatever is recorded or logged. */
+  redactor(): Promise<Redactor>;
   /** An engine over that backend; executions of dead processes have been closed before. */
   engine(backend: ExecutionBackend): Promise<Engine>;
 }

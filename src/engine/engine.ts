@@ -11,6 +11,9 @@ import { sha256 } from '../receipts/crypto.js';
 import { buildStatement, signStatement } from '../receipts/statement.js';
 import { type Signer } from '../receipts/signer.js';
 import { type ReceiptStore } from '../receipts/store.js';
+import { textFromBytes, textToBytes } from '../receipts/text.js';
+import { ExecutionRedaction } from '../redaction/execution-redaction.js';
+import { type Redactor } from '../redaction/redactor.js';
 import { Admission, type AdmissionLimits } from './admission.js';
 import { type CapturedStream, type CompletedExecution, type CompletedFile } from './completed.js';
 import { notStarted, runOnce } from './execution.js';
@@ -25,6 +28,7 @@ export interface EngineOptions {
   readonly store: ReceiptStore;
   readonly signer: Signer;
   readonly admission: AdmissionLimits;
+  readonly redactor: Redactor;
   /** Bytes of output files, all together, that an answer carries inline. */
   readonly inlineFileBytes: number;
 }
@@ -71,12 +75,13 @@ export class Engine {
     const startedAt = new Date();
     const begunAt = performance.now();
     const queueMs = begunAt - arrivedAt;
+    const redaction = redactionOf(this.#options.redactor, request);
     store.begin({
       executionId,
       startedAt: startedAt.toISOString(),
       owner: thisProcess(),
-      request: JSON.stringify(requestRecord(request, description, null)),
-      execution: JSON.stringify(executionRecord(description)),
+      request: JSON.stringify(requestRecord(request, description, redaction, null)),
+      execution: JSON.stringify(executionRecord(description, redaction)),
     });
     await using ended =
       unprepared === null
@@ -86,7 +91,7 @@ export class Engine {
     const finishedAt = new Date(startedAt.getTime() + Math.round(performance.now() - begunAt));
     const receiptBegunAt = performance.now();
     const files = newFiles(request, ended.result?.outputFiles ?? []);
-    const outputFiles = withinNameBudget(files);
+    const outputFiles = withoutSecretNames(withinNameBudget(files), redaction);
     const parts: RecordParts = {
       executionId,
       startedAt,
@@ -94,6 +99,7 @@ export class Engine {
       queueMs,
       request,
       backend: description,
+      redaction,
       ended,
       outputFiles,
       outputFilesComplete:
@@ -109,6 +115,7 @@ export class Engine {
       executionId,
       receiptId,
       ...parts.ended.outcome,
+      error: publicError(parts),
       stdout: captured(parts, 'stdout'),
       stderr: captured(parts, 'stderr'),
       files: inlineFiles(parts.outputFiles, this.#options.inlineFileBytes),
@@ -155,6 +162,17 @@ export class Engine {
   }
 }
 
+function redactionOf(redactor: Redactor, { program, environment }: ExecutionRequest): ExecutionRedaction {
+  const argv = program.kind === 'python' ? program.args : program.argv;
+  return new ExecutionRedaction(redactor, { environment, argv });
+}
+
+/** A message may quote a command or a path; what is answered says no more than the receipt. */
+function publicError({ ended, redaction }: RecordParts): CompletedExecution['error'] {
+  const { error } = ended.outcome;
+  return error === null ? null : { code: error.code, message: redaction.message(error.message) };
+}
+
 function canDescribeItself(backend: ExecutionBackend): boolean {
   try {
     backend.describe();
@@ -189,6 +207,18 @@ function withinNameBudget(files: readonly OutputFile[]): readonly OutputFile[] {
   return files.filter((file) => {
     left -= file.path.length;
     return left >= 0;
+  });
+}
+
+/** Receipt, store and answer know a file by one name; its bytes are the program's own and stay as they are. */
+function withoutSecretNames(
+  files: readonly OutputFile[],
+  redaction: ExecutionRedaction,
+): readonly OutputFile[] {
+  return files.map((file) => {
+    const { mode, sizeBytes, sha256: digest, omitted } = file;
+    const path = textToBytes(redaction.path(textFromBytes(file.path)));
+    return { path, mode, sizeBytes, sha256: digest, omitted, read: () => file.read() };
   });
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 
 import { type ExecutionBackend } from '../../src/backends/backend.js';
 import { type CompletedExecution } from '../../src/engine/completed.js';
+import { sampleRedactor } from '../redaction/sample-redactor.js';
 import { Engine } from '../../src/engine/engine.js';
 import { type ExecutionRequest } from '../../src/engine/request.js';
 import { KeyRing } from '../../src/receipts/key-ring.js';
@@ -34,6 +35,7 @@ export class Laboratory implements Disposable {
       backend,
       store: this.store,
       signer: this.#keys.signer,
+      redactor: sampleRedactor(),
       admission: { maxConcurrent: 4, maxQueued: 64 },
       inlineFileBytes: 1 << 16,
     });
