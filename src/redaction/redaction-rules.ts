@@ -3,8 +3,10 @@ import { secretsByFormat, matchesOf } from './known-formats.js';
 import { type SecretFlag, secretsInWords } from './secret-flags.js';
 import { SecretNames } from './secret-names.js';
 import { secretsByName, secretsByScheme, passwordsInUrls, usersInUrls } from './secrets-in-text.js';
-import { isSeparator, shellWords, type Word } from './shell-words.js';
+import { isSeparator, quotedParts, shellWords, type Word } from './shell-words.js';
 import { type Span } from './span.js';
+
+const DEEPEST_QUOTES = 3;
 
 /** The settings that say what a secret is, as docs/configuration.md has them. */
 export interface RedactionSettings {
@@ -59,9 +61,9 @@ export class RedactionRules {
     return new Map(secrets.map(({ index, offset }) => [index, { start: offset, end: argv[index]?.length ?? 0 }]));
   }
 
-  /** A text may hold the command lines of a shell: `sh -c 'mysql -p...'`. */
-  #inCommandLines(text: string): Span[] {
-    if (!/\s-/.test(text)) return [];
+  /** A text may hold the command lines of a shell, `sh -c 'mysql -p...'`, and those may be quoted once more. */
+  #inCommandLines(text: string, depth = 0): Span[] {
+    if (!/\s-/.test(text) || depth > DEEPEST_QUOTES) return [];
     const spans: Span[] = [];
     let command: Word[] = [];
     const close = (): void => {
@@ -75,6 +77,9 @@ export class RedactionRules {
     for (const word of shellWords(text)) {
       if (isSeparator(word)) close();
       else command.push(word);
+      for (const inner of quotedParts(text, word))
+        for (const { start, end } of this.#inCommandLines(inner.text, depth + 1))
+          spans.push({ start: inner.start + start, end: inner.start + end });
     }
     close();
     return spans;

@@ -28,6 +28,7 @@ const SHORTEST_TOKEN = 16;
 
 /** Values of secret-looking names. */
 export function secretsByName(text: string, names: SecretNames): Span[] {
+  if (!/[=:]/.test(text)) return [];
   const spans: Span[] = [];
   NAME_AND_SEPARATOR.lastIndex = 0;
   for (let match; (match = NAME_AND_SEPARATOR.exec(text)) !== null;) {
@@ -46,6 +47,7 @@ export function secretsByName(text: string, names: SecretNames): Span[] {
 
 /** `Bearer ...` and `Basic ...` that stand alone; words of prose have no digit in them. */
 export function secretsByScheme(text: string): Span[] {
+  if (!/b(?:earer|asic)\s/i.test(text)) return [];
   return Array.from(text.matchAll(CREDENTIALS)).flatMap((match) => {
     const secret = match[1] ?? '';
     const end = match.index + match[0].length;

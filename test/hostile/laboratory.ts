@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 
 import { type ExecutionBackend } from '../../src/backends/backend.js';
 import { type CompletedExecution } from '../../src/engine/completed.js';
+import { type Redactor } from '../../src/redaction/redactor.js';
 import { sampleRedactor } from '../redaction/sample-redactor.js';
 import { Engine } from '../../src/engine/engine.js';
 import { type ExecutionRequest } from '../../src/engine/request.js';
@@ -27,7 +28,7 @@ export class Laboratory implements Disposable {
   readonly #descriptors: readonly string[];
   readonly #children: readonly number[];
 
-  constructor(scratch: ScratchDirectory, backend: ExecutionBackend) {
+  constructor(scratch: ScratchDirectory, backend: ExecutionBackend, redactor: Redactor = sampleRedactor()) {
     this.#scratch = scratch;
     this.store = ReceiptStore.open(scratch.make('data'));
     this.#keys = KeyRing.open(scratch.make('keys'));
@@ -35,7 +36,7 @@ export class Laboratory implements Disposable {
       backend,
       store: this.store,
       signer: this.#keys.signer,
-      redactor: sampleRedactor(),
+      redactor,
       admission: { maxConcurrent: 4, maxQueued: 64 },
       inlineFileBytes: 1 << 16,
     });

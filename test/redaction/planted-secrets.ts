@@ -31,7 +31,7 @@ export const PLANTED: readonly PlantedSecret[] = [
   inArguments('--api-key x that begins with a dash', '-9f3-api-key-04', '--api-key', '-9f3-api-key-04'),
   inArguments('sshpass -p x', 'sshpass-Word-05', 'sshpass', '-p', 'sshpass-Word-05', 'ssh', 'host'),
   inArguments('mysql -px', 'mysqlWord-06', '/usr/bin/mysql', '-u', 'root', '-pmysqlWord-06'),
-  inArguments('a short configured flag', 'q7', 'vault', '-z', 'q7'),
+  inArguments('a short configured flag', 'q7!', 'vault', '-z', 'q7!'),
   inArguments('curl -u user:x', 'curlWord-08', 'curl', '-u', 'me:curlWord-08', 'http://h/'),
   inArguments('URL userinfo', ['url-User-09', 'url-Word-09'], 'https://url-User-09:url-Word-09@h/x'),
   inArguments('a token as user of a URL', form('', 24), `https://${form('', 24)}@h/x.git`),
