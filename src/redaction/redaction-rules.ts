@@ -63,7 +63,7 @@ export class RedactionRules {
 
   /** A text may hold the command lines of a shell, `sh -c 'mysql -p...'`, and those may be quoted once more. */
   #inCommandLines(text: string, depth = 0): Span[] {
-    if (!/\s-/.test(text) || depth > DEEPEST_QUOTES) return [];
+    if (!/(?:^|\s)-/.test(text) || depth > DEEPEST_QUOTES) return [];
     const spans: Span[] = [];
     let command: Word[] = [];
     const close = (): void => {
