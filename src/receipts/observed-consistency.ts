@@ -1,4 +1,4 @@
-import { type FileSystemRecord, type NetworkRecord, type ObservedProcess } from './observed.js';
+import { type Deeds, type FileSystemRecord, type NetworkRecord, type ObservedProcess } from './observed.js';
 import { type Predicate } from './receipt.js';
 
 /** What the observed parts of a receipt may not say because they contradict each other; null when they do not. */
@@ -16,20 +16,11 @@ export function findObservedContradiction(predicate: Predicate): string | null {
   const missing = blind_from_us !== null || hasCounts(dropped) || hasCounts(omitted);
   if (complete && missing) return 'the observation is complete although something is missing';
   const ids = new Set(process_tree.map(({ id }) => id));
-  return (
-    treeProblem(process_tree) ??
-    deedsProblem(ids, [
-      ...fileDeeds(filesystem),
-      ...networkDeeds(network),
-      ...syscalls.denied,
-      ...syscalls.notable,
-    ])
-  );
-}
-
-interface Deeds {
-  readonly processes: readonly number[];
-  readonly count: number;
+  const { reads, writes } = filesystem;
+  // Who only inherits a file, or whose totals are missing, has done nothing once.
+  const users = [...reads, ...writes, ...network.peers];
+  const deeds = [...fileDeeds(filesystem), ...networkDeeds(network), ...syscalls.notable];
+  return treeProblem(process_tree) ?? doersProblem(ids, [...users, ...deeds]) ?? countProblem(deeds);
 }
 
 function treeProblem(tree: readonly ObservedProcess[]): string | null {
@@ -46,9 +37,8 @@ function treeProblem(tree: readonly ObservedProcess[]): string | null {
   return null;
 }
 
-function deedsProblem(ids: ReadonlySet<number>, deeds: readonly Deeds[]): string | null {
-  for (const { processes, count } of deeds) {
-    if (processes.length > count) return 'a deed was done by more processes than times';
+function doersProblem(ids: ReadonlySet<number>, deeds: readonly Pick<Deeds, 'processes'>[]): string | null {
+  for (const { processes } of deeds) {
     let last = 0;
     for (const id of processes) {
       if (id <= last) return 'the processes of a deed are not in order';
@@ -59,8 +49,13 @@ function deedsProblem(ids: ReadonlySet<number>, deeds: readonly Deeds[]): string
   return null;
 }
 
-function fileDeeds({ reads, writes, deletes, renames, changes, failures }: FileSystemRecord): Deeds[] {
-  return [...reads, ...writes, ...deletes, ...renames, ...changes, ...failures];
+function countProblem(deeds: readonly Deeds[]): string | null {
+  const impossible = deeds.some(({ processes, count }) => processes.length > count);
+  return impossible ? 'a deed was done by more processes than times' : null;
+}
+
+function fileDeeds({ deletes, renames, changes, failures }: FileSystemRecord): Deeds[] {
+  return [...deletes, ...renames, ...changes, ...failures];
 }
 
 function networkDeeds({ attempts, names }: NetworkRecord): Deeds[] {

@@ -1,6 +1,7 @@
 import {
   type DeniedCall,
   FILE_CHANGES,
+  FILE_FAILURES,
   type FileAccess,
   type FileChange,
   type FileDeletion,
@@ -11,12 +12,14 @@ import {
   NETWORK_OPERATIONS,
   type NetworkAttempt,
   type NetworkName,
+  type NetworkPeer,
   type NetworkRecord,
   type NotableCall,
   type NotObserved,
   type Observation,
   type ObservedImage,
   type ObservedProcess,
+  type ObservedTotals,
   PATH_MARKS,
   type ProcessResources,
   type SystemCallRecord,
@@ -50,7 +53,7 @@ const counts = recordOf(category, integer(), { max: 64 });
 const path = text({ maxLength: MAX_PATH_LENGTH });
 const marks = arrayOf(oneOf(...PATH_MARKS), { max: PATH_MARKS.length });
 const errorName = matching(/^E[A-Z0-9]{1,31}$/, 'the name of an error');
-const callName = matching(category, 'the name of a system call');
+const callName = matching(/^[a-z_][a-z0-9_]{0,63}$/, 'the name of a system call');
 const shortName = matching(category, 'a short name');
 const deeds = {
   processes: arrayOf(integer({ min: 1 }), { max: MAX_NAMED_PROCESSES }),
@@ -74,6 +77,16 @@ const hostObservation = objectOf<HostObservation>({
   omitted: counts,
   hooks: arrayOf(matching(/^[a-z0-9_./:-]{1,128}$/, 'the name of a hook'), { max: 256 }),
   blind_spots: arrayOf(shortName, { max: 64 }),
+  totals: nullable(
+    objectOf<ObservedTotals>({
+      processes: integer(),
+      threads: integer(),
+      read_bytes: integer(),
+      written_bytes: integer(),
+      storage_read_bytes: integer(),
+      storage_written_bytes: integer(),
+    }),
+  ),
 });
 
 export const OBSERVATION_SCHEMA: Schema<Observation> = variants('level', {
@@ -89,14 +102,19 @@ const image = objectOf<ObservedImage>({
   argv: arrayOf(text({ maxLength: MAX_ARGUMENT_LENGTH }), { max: MAX_ITEMS }),
   argv_complete: boolean,
   cwd: nullable(path),
+  uid: integer(),
+  euid: integer(),
+  privileged: boolean,
 });
 
 const processResources = objectOf<ProcessResources>({
-  max_rss_kb: integer(),
+  max_rss_kb: nullable(integer()),
   user_us: integer(),
   system_us: integer(),
   read_bytes: integer(),
   written_bytes: integer(),
+  storage_read_bytes: integer(),
+  storage_written_bytes: integer(),
 });
 
 export const PROCESS_TREE_SCHEMA: Schema<readonly ObservedProcess[]> = arrayOf(
@@ -104,11 +122,12 @@ export const PROCESS_TREE_SCHEMA: Schema<readonly ObservedProcess[]> = arrayOf(
     id: integer({ min: 1 }),
     parent: nullable(integer({ min: 1 })),
     pid: integer({ min: 1 }),
+    namespace_pid: nullable(integer()),
     started_us: integer(),
     ended_us: nullable(integer()),
     exit_code: nullable(integer({ max: 255 })),
     signal: nullable(matching(/^SIG[A-Z0-9+-]{1,16}$/, 'the name of a signal')),
-    threads: integer({ min: 1 }),
+    threads: nullable(integer({ min: 1 })),
     images: arrayOf(image, { max: MAX_ITEMS }),
     resources: nullable(processResources),
   }),
@@ -118,7 +137,8 @@ export const PROCESS_TREE_SCHEMA: Schema<readonly ObservedProcess[]> = arrayOf(
 const access = objectOf<FileAccess>({
   path,
   marks,
-  ...deeds,
+  processes: deeds.processes,
+  count: integer(),
   bytes: nullable(integer()),
   created: boolean,
 });
@@ -135,28 +155,44 @@ export const FILE_SYSTEM_SCHEMA: Schema<FileSystemRecord> = objectOf<FileSystemR
       operation: oneOf(...FILE_CHANGES),
       path,
       target: nullable(path),
+      value: nullable(matching(/^[-0-9:]{1,32}$/, 'a mode, owner or length')),
       marks,
       ...deeds,
     }),
     { max: MAX_ITEMS },
   ),
-  failures: arrayOf(objectOf<FileFailure>({ operation: shortName, path, error: errorName, ...deeds }), {
-    max: MAX_ITEMS,
-  }),
+  failures: arrayOf(
+    objectOf<FileFailure>({ operation: oneOf(...FILE_FAILURES), path, marks, error: errorName, ...deeds }),
+    {
+      max: MAX_ITEMS,
+    },
+  ),
   bytes_read: nullable(integer()),
   bytes_written: nullable(integer()),
 });
+
+const endpoint = {
+  family: shortName,
+  protocol: shortName,
+  address: nullable(path),
+  port: nullable(integer({ max: 65_535 })),
+};
 
 export const NETWORK_SCHEMA: Schema<NetworkRecord> = objectOf<NetworkRecord>({
   attempts: arrayOf(
     objectOf<NetworkAttempt>({
       operation: oneOf(...NETWORK_OPERATIONS),
-      family: shortName,
-      protocol: shortName,
-      address: nullable(path),
-      port: nullable(integer({ max: 65_535 })),
+      ...endpoint,
       error: nullable(errorName),
       ...deeds,
+    }),
+    { max: MAX_ITEMS },
+  ),
+  peers: arrayOf(
+    objectOf<NetworkPeer>({
+      ...endpoint,
+      processes: deeds.processes,
+      count: integer(),
       bytes_sent: nullable(integer()),
       bytes_received: nullable(integer()),
     }),
@@ -168,9 +204,10 @@ export const NETWORK_SCHEMA: Schema<NetworkRecord> = objectOf<NetworkRecord>({
 });
 
 export const SYSTEM_CALLS_SCHEMA: Schema<SystemCallRecord> = objectOf<SystemCallRecord>({
-  counts: recordOf(category, integer({ min: 1 }), { max: 2_048 }),
-  denied: arrayOf(objectOf<DeniedCall>({ name: callName, error: oneOf('EACCES', 'EPERM'), ...deeds }), {
-    max: 2_048,
-  }),
-  notable: arrayOf(objectOf<NotableCall>({ name: callName, succeeded: integer(), ...deeds }), { max: 2_048 }),
+  counts: recordOf(/^[a-z_][a-z0-9_]{0,63}$/, integer({ min: 1 }), { max: 4_096 }),
+  denied: arrayOf(
+    objectOf<DeniedCall>({ name: callName, error: oneOf('EACCES', 'EPERM'), count: integer({ min: 1 }) }),
+    { max: 4_096 },
+  ),
+  notable: arrayOf(objectOf<NotableCall>({ name: callName, succeeded: integer(), ...deeds }), { max: 4_096 }),
 });

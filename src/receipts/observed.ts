@@ -28,6 +28,20 @@ export interface HostObservation {
   readonly hooks: readonly string[];
   /** Ways past the observer that the command took, for example `io_uring`. */
   readonly blind_spots: readonly string[];
+  /** Null: the observer did not live to tell. */
+  readonly totals: ObservedTotals | null;
+}
+
+/** Counted in the kernel, so right even where events were lost. Of threads that have ended. */
+export interface ObservedTotals {
+  readonly processes: number;
+  readonly threads: number;
+  /** By read(2), write(2) and their kin, whatever they went to. */
+  readonly read_bytes: number;
+  readonly written_bytes: number;
+  /** Fetched from storage and sent to it. */
+  readonly storage_read_bytes: number;
+  readonly storage_written_bytes: number;
 }
 
 export type Observation = NotObserved | HostObservation;
@@ -40,14 +54,16 @@ export interface ObservedProcess {
   readonly parent: number | null;
   /** As the host numbers it. */
   readonly pid: number;
+  /** Its own number in a pid namespace of its own; null: it has none but `pid`. */
+  readonly namespace_pid: number | null;
   /** Microseconds after the start. */
   readonly started_us: number;
   /** Null: its end was not seen. */
   readonly ended_us: number | null;
   readonly exit_code: number | null;
   readonly signal: string | null;
-  /** Threads that it ever had, the first one included. */
-  readonly threads: number;
+  /** Threads that it ever had, the first one included; null: its end was not seen. */
+  readonly threads: number | null;
   /** What it executed, one after the other. Without any it ran the image of its parent. */
   readonly images: readonly ObservedImage[];
   /** Null: its end was not seen. */
@@ -58,7 +74,7 @@ export interface ObservedImage {
   readonly at_us: number;
   /** What the kernel loaded: for a script its interpreter. Null: could not be resolved. */
   readonly executable: Text | null;
-  /** The file that was named, where it is a script; null for a program. */
+  /** The script as it was named, whose `#!` line led to `executable`; null for a program. */
   readonly script: Text | null;
   readonly marks: readonly PathMark[];
   /** From the memory of the new image. */
@@ -67,36 +83,43 @@ export interface ObservedImage {
   readonly argv_complete: boolean;
   /** The directory that it started in; null: could not be resolved. */
   readonly cwd: Text | null;
+  /** Real and effective user. */
+  readonly uid: number;
+  readonly euid: number;
+  /** The file gave it rights: set-user-ID, set-group-ID, capabilities. */
+  readonly privileged: boolean;
 }
 
 export interface ProcessResources {
-  readonly max_rss_kb: number;
+  /** Null: not known. */
+  readonly max_rss_kb: number | null;
   readonly user_us: number;
   readonly system_us: number;
-  /** By read(2) and its kin, and by write(2) and its kin, whatever they went to. */
   readonly read_bytes: number;
   readonly written_bytes: number;
+  readonly storage_read_bytes: number;
+  readonly storage_written_bytes: number;
 }
 
 /** What a reader of a path must know, in alphabetical order. */
 export const PATH_MARKS = [
-  /** Seen from the root of another file system view: after chroot(2). */
+  /** The process had a root directory of its own, after chroot(2); the path is not seen from there. */
   'chroot',
   /** The file had no name any more. */
   'deleted',
-  /** Memory that has the form of a file (memfd_create(2)). */
-  'memfd',
+  /** Below no mount that has a place: memory in the form of a file (memfd_create(2)), a lazily unmounted one. */
+  'detached',
   /** In a mount namespace that is not that of the command. */
   'mount_namespace',
-  /** Longer than what is taken; the path is its beginning. */
+  /** Longer than what is taken; the path is a part of it. */
   'truncated',
-  /** As the program wrote it: the kernel's own path was not to be had. */
+  /** Could not be read, or not to its end. */
   'unresolved',
 ] as const;
 export type PathMark = (typeof PATH_MARKS)[number];
 
 /** Who did it, and how often. */
-interface Deeds {
+export interface Deeds {
   /** `id`s in process_tree, ascending; the first 1,000 that are listed there. */
   readonly processes: readonly number[];
   readonly count: number;
@@ -105,9 +128,11 @@ interface Deeds {
 export interface FileAccess extends Deeds {
   readonly path: Text;
   readonly marks: readonly PathMark[];
-  /** Bytes that were read (in `reads`) or written (in `writes`) through descriptors; null: not counted by file. */
+  /** Opens. 0: it was open already when the process got it, and was used. */
+  readonly count: number;
+  /** Bytes that were read (in `reads`) or written (in `writes`) by calls; null: not all were counted by file. */
   readonly bytes: number | null;
-  /** Among `writes`: it did not exist before. False where that is not known. */
+  /** In `writes`: an open made it. */
   readonly created: boolean;
 }
 
@@ -125,7 +150,7 @@ export interface FileRename extends Deeds {
   readonly exchange: boolean;
 }
 
-/** What changes a file system without being an open, a deletion or a rename. */
+/** What changes names or attributes without being an open, a deletion or a rename. */
 export const FILE_CHANGES = [
   'chmod',
   'chown',
@@ -133,29 +158,30 @@ export const FILE_CHANGES = [
   'link',
   'mkdir',
   'mknod',
-  'mount',
-  'pivot_root',
-  'setxattr',
+  'set_times',
+  'set_xattr',
   'symlink',
   'truncate',
-  'umount',
-  'utimes',
 ] as const;
 export type FileChangeKind = (typeof FILE_CHANGES)[number];
 
 export interface FileChange extends Deeds {
   readonly operation: FileChangeKind;
   readonly path: Text;
-  /** Of a link, what it leads to; of a change of mode or owner null. */
+  /** Of a symlink or link, what it leads to; else null. */
   readonly target: Text | null;
+  /** Mode (`0755`), owner (`1000:1000`, -1: kept) or length that was asked for; else null. */
+  readonly value: string | null;
   readonly marks: readonly PathMark[];
 }
 
+export const FILE_FAILURES = ['chdir', 'delete', 'open', 'rename', ...FILE_CHANGES] as const;
+export type FileFailureKind = (typeof FILE_FAILURES)[number];
+
 export interface FileFailure extends Deeds {
-  /** `open`, `exec`, `delete`, `rename`, or one of FILE_CHANGES. */
-  readonly operation: string;
-  /** As the program wrote it: there is no file that could tell its name. */
+  readonly operation: FileFailureKind;
   readonly path: Text;
+  readonly marks: readonly PathMark[];
   /** `ENOENT` and its kin. */
   readonly error: string;
 }
@@ -167,26 +193,36 @@ export interface FileSystemRecord {
   readonly renames: readonly FileRename[];
   readonly changes: readonly FileChange[];
   readonly failures: readonly FileFailure[];
-  /** By read(2) and write(2) and their kin on regular files, all together; null: not counted. */
+  /** By calls, from and to regular files; null: not all were counted. */
   readonly bytes_read: number | null;
   readonly bytes_written: number | null;
 }
 
-export const NETWORK_OPERATIONS = ['accept', 'bind', 'connect', 'listen', 'send'] as const;
+export const NETWORK_OPERATIONS = ['accept', 'bind', 'connect', 'listen'] as const;
 export type NetworkOperation = (typeof NETWORK_OPERATIONS)[number];
 
-export interface NetworkAttempt extends Deeds {
-  readonly operation: NetworkOperation;
+interface Endpoint {
   /** `inet`, `inet6`, `unix`, `netlink`, or `af_N`. */
   readonly family: string;
-  /** `tcp`, `udp`, `stream`, `dgram`, `seqpacket`, `raw`, or `unknown`. */
+  /** `tcp`, `udp`, `stream`, `dgram`, `seqpacket`, `raw`, or `type_N`. */
   readonly protocol: string;
   /** An IP address as text, or the path of a Unix socket (`@name` when abstract); null: none was given. */
   readonly address: Text | null;
   readonly port: number | null;
-  /** Null: it succeeded, or (EINPROGRESS) was under way. Else `ECONNREFUSED` and its kin. */
+}
+
+export interface NetworkAttempt extends Endpoint, Deeds {
+  readonly operation: NetworkOperation;
+  /** Null: it succeeded. EINPROGRESS: its outcome was not seen. */
   readonly error: string | null;
-  /** Through these sockets, each way; null: not counted by socket. */
+}
+
+/** Bytes that went between the command's sockets and one other end. */
+export interface NetworkPeer extends Endpoint {
+  readonly processes: readonly number[];
+  /** Sending and receiving calls; 0 when their totals were not seen. */
+  readonly count: number;
+  /** Null: the totals of all or some were not seen. */
   readonly bytes_sent: number | null;
   readonly bytes_received: number | null;
 }
@@ -198,15 +234,17 @@ export interface NetworkName extends Deeds {
 
 export interface NetworkRecord {
   readonly attempts: readonly NetworkAttempt[];
+  readonly peers: readonly NetworkPeer[];
   readonly names: readonly NetworkName[];
-  /** Through all sockets; null: not counted. */
+  /** Through all sockets; null: not all were counted. */
   readonly bytes_sent: number | null;
   readonly bytes_received: number | null;
 }
 
-export interface DeniedCall extends Deeds {
+export interface DeniedCall {
   readonly name: string;
   readonly error: 'EACCES' | 'EPERM';
+  readonly count: number;
 }
 
 /** A call that a reader wants to know of, whether it succeeded or not: ptrace, bpf, mount, setuid, ... */
@@ -217,7 +255,7 @@ export interface NotableCall extends Deeds {
 }
 
 export interface SystemCallRecord {
-  /** By name; `syscall_N` for a number without a name here, `compat_N` for one of the 32-bit table. */
+  /** By name; `syscall_N` for a number without a name here, `i386_N` and `x32_N` for those of other tables. */
   readonly counts: Readonly<Record<string, number>>;
   readonly denied: readonly DeniedCall[];
   readonly notable: readonly NotableCall[];
