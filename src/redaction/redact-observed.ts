@@ -65,12 +65,14 @@ export function redactFileSystem(
 
 export function redactNetwork(record: NetworkRecord | null, redaction: TextRedaction): NetworkRecord | null {
   if (record === null) return null;
+  const withAddress = <T extends { readonly address: Text | null }>(end: T): T => ({
+    ...end,
+    address: pathOrNull(end.address, redaction),
+  });
   return {
     ...record,
-    attempts: record.attempts.map((attempt) => ({
-      ...attempt,
-      address: pathOrNull(attempt.address, redaction),
-    })),
+    attempts: record.attempts.map(withAddress),
+    peers: record.peers.map(withAddress),
     names: record.names.map((name) => ({ ...name, name: redaction.text(name.name, LONGEST_NAME) })),
   };
 }
