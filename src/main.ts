@@ -91,8 +91,10 @@ class ComposedServices implements Services {
   async bundleEncoder(): Promise<ServerDependencies['encodeBundle']> {
     const { encodeBundle } = await import('./receipts/bundle.js');
     const ring = await this.keyRing();
+    const pems = new Map<string, string | null>();
     return ({ receiptId, keyId, envelope }) => {
-      const pem = ring.publicKeyOf(keyId);
+      const pem = pems.get(keyId) ?? ring.publicKeyOf(keyId);
+      pems.set(keyId, pem);
       if (pem === null)
         throw new GlasshouseError('key_invalid', `The public key ${keyId} is gone from the key directory.`);
       return encodeBundle({ receiptId, envelopeBytes: envelope }, pem);

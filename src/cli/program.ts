@@ -6,8 +6,10 @@ import { flagName } from '../config/setting.js';
 import { isSettingName, type SettingName, SETTING_NAMES, SETTINGS } from '../config/settings.js';
 import { Console } from './console.js';
 import { parseDurationMs } from './duration.js';
+import { type Action, type Define, type Flags } from './define.js';
 import { EXIT_CODES } from './exit-codes.js';
-import { type Compose, type Services } from './services.js';
+import { defineReceiptCommands } from './receipt-commands.js';
+import { type Compose } from './services.js';
 
 /** Settings that the commands other than `serve` take as flags. */
 const COMMON: readonly SettingName[] = ['data_dir', 'image_dir', 'qemu_bin', 'accelerator'];
@@ -20,14 +22,6 @@ const RUN_SETTINGS: readonly SettingName[] = [
   'default_pids',
   'record_env',
 ];
-
-type Flags = Readonly<Record<string, unknown>>;
-type Action = (
-  services: Services,
-  console: Console,
-  flags: Flags,
-  args: readonly string[],
-) => Promise<number>;
 
 /** Runs one command line (without the program's name) and resolves to the exit code. Never rejects. */
 export async function runCommandLine(args: readonly string[], compose: Compose): Promise<number> {
@@ -85,12 +79,10 @@ function buildProgram(compose: Compose, console: Console, state: { exitCode: num
   ).description('serve POST /run over HTTP');
   defineRun(define, program);
   defineVerify(define, program);
-  defineReceipts(define, program);
+  defineReceiptCommands(define, program);
   defineRest(define, program);
   return program;
 }
-
-type Define = (parent: Command, usage: string, settings: readonly SettingName[], action: Action) => Command;
 
 function defineRun(define: Define, program: Command): void {
   define(program, 'run', RUN_SETTINGS, async (services, console, flags, args) => {
@@ -140,41 +132,6 @@ function defineVerify(define: Define, program: Command): void {
     .option('--stderr <file>', 'the same for stderr')
     .option('--file <name=path>', 'the same for an output file of that name (again for each)', collect)
     .option('--json', 'for programs');
-}
-
-function defineReceipts(define: Define, program: Command): void {
-  const receipts = program.command('receipts').description('look at stored receipts').exitOverride();
-  define(receipts, 'list', ['data_dir'], async (services, console, flags) =>
-    (await import('./receipts.js')).listReceipts(services, console, {
-      limit: boundedNumber(flags['limit'], 1, 1000),
-      json: flags['json'] === true,
-    }),
-  )
-    .description('the newest receipts')
-    .option('--limit <n>', 'how many, 1 to 1000', '20')
-    .option('--json', 'for programs');
-  define(receipts, 'show', ['data_dir'], async (services, console, flags, args) =>
-    (await import('./receipts.js')).showReceipt(services, console, {
-      id: args[0] ?? 'latest',
-      json: flags['json'] === true,
-    }),
-  )
-    .description('one receipt, to read')
-    .argument('[id]', 'id, the beginning of one, or latest', 'latest')
-    .option('--json', 'the whole statement');
-  define(receipts, 'export', ['data_dir'], async (services, _console, flags, args) =>
-    (await import('./receipts.js')).exportReceipt(services, {
-      id: args[0] ?? 'latest',
-      format: flags['format'] as 'bundle' | 'dsse' | 'statement',
-    }),
-  )
-    .description('one receipt as a file, on stdout')
-    .argument('[id]', 'id, the beginning of one, or latest', 'latest')
-    .addOption(
-      new Option('--format <format>', 'what to write')
-        .choices(['bundle', 'dsse', 'statement'])
-        .default('bundle'),
-    );
 }
 
 function defineRest(define: Define, program: Command): void {
@@ -239,12 +196,6 @@ function textList(value: unknown): string[] {
 
 function textOrNull(value: unknown): string | null {
   return typeof value === 'string' ? value : null;
-}
-
-function boundedNumber(value: unknown, minimum: number, maximum: number): number {
-  const number = Number(value);
-  if (Number.isInteger(number) && number >= minimum && number <= maximum) return number;
-  throw usage(`${String(value)} is not a whole number from ${minimum} to ${maximum}`);
 }
 
 function environmentOf(pairs: readonly string[]): Readonly<Record<string, string>> {

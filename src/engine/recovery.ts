@@ -35,7 +35,10 @@ export async function recoverUnfinished(options: RecoveryOptions): Promise<reado
 }
 
 /** False when another process was faster. */
-async function closeExecution({ store, signer, redactor }: RecoveryOptions, begun: BegunExecution): Promise<boolean> {
+async function closeExecution(
+  { store, signer, redactor }: RecoveryOptions,
+  begun: BegunExecution,
+): Promise<boolean> {
   const statement = buildStatement(predicateOf(begun, redactor));
   const receipt = await signStatement(statement, signer);
   try {

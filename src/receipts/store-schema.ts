@@ -1,5 +1,5 @@
 /**
- * The tables of the receipt store, version 1.
+ * The tables of the receipt store.
  *
  * Executions and receipts are written once. The triggers refuse UPDATE and DELETE, and the INSERT that would replace
  * a row (INSERT OR REPLACE deletes without firing a DELETE trigger, unless recursive_triggers is on). They stop
@@ -8,12 +8,12 @@
  * `unfinished` follows from the other two tables and spares a scan of all executions at every start. Outputs stand
  * in tables of their own and may be deleted.
  */
-export const STORE_VERSION = 1;
+import { RECEIPT_INDEX_SCHEMA } from './store-index-schema.js';
 
 /** `GLHS`: marks the file as a receipt store (PRAGMA application_id). */
 export const STORE_APPLICATION_ID = 0x474c4853;
 
-export const STORE_SCHEMA = `
+const VERSION_1 = `
 CREATE TABLE executions (
   execution_id TEXT PRIMARY KEY,
   started_at TEXT NOT NULL,
@@ -96,3 +96,8 @@ CREATE TRIGGER unfinished_is_not_deleted BEFORE DELETE ON unfinished
   WHEN NOT EXISTS (SELECT 1 FROM receipts WHERE execution_id = OLD.execution_id)
   BEGIN SELECT RAISE(ABORT, 'the execution has no receipt yet'); END;
 `;
+
+/** Step n brings the tables of version n to version n + 1; a new file goes through all of them. */
+export const STORE_MIGRATIONS: readonly string[] = [VERSION_1, RECEIPT_INDEX_SCHEMA];
+
+export const STORE_VERSION = STORE_MIGRATIONS.length;

@@ -41,9 +41,7 @@ export class ExecutionRedaction {
   }
 
   /** The values of variables that the configuration asks to record. */
-  recordedEnvironment(
-    environment: Readonly<Record<string, string>>,
-  ): RecordedVariable[] {
+  recordedEnvironment(environment: Readonly<Record<string, string>>): RecordedVariable[] {
     const { rules } = this.#redactor;
     return Object.entries(environment)
       .filter(([name]) => rules.records(name))

@@ -58,7 +58,9 @@ export class RedactionRules {
   /** Secrets in the arguments of one command, for each argument; beside those that inText() finds in it. */
   inArguments(argv: readonly string[]): ReadonlyMap<number, Span> {
     const secrets = secretsInWords(argv, this.names, this.#flags);
-    return new Map(secrets.map(({ index, offset }) => [index, { start: offset, end: argv[index]?.length ?? 0 }]));
+    return new Map(
+      secrets.map(({ index, offset }) => [index, { start: offset, end: argv[index]?.length ?? 0 }]),
+    );
   }
 
   /** A text may hold the command lines of a shell, `sh -c 'mysql -p...'`, and those may be quoted once more. */

@@ -65,7 +65,5 @@ function takesNext(
 ): boolean {
   const named = NAMED_FLAG.exec(word);
   if (named !== null && names.has(named[1] ?? '')) return true;
-  return flags.some(
-    ({ program, flag }) => flag === word && (program === null || programs.has(program)),
-  );
+  return flags.some(({ program, flag }) => flag === word && (program === null || programs.has(program)));
 }

@@ -18,7 +18,12 @@ export class SecretNames {
 
   /** Each pattern is one or more words; `*` at the end of a word stands for anything. */
   constructor(patterns: readonly string[]) {
-    this.#patterns = patterns.map((pattern) => pattern.trim().split(/[\s_-]+/).map(wordPattern));
+    this.#patterns = patterns.map((pattern) =>
+      pattern
+        .trim()
+        .split(/[\s_-]+/)
+        .map(wordPattern),
+    );
   }
 
   has(name: string): boolean {

@@ -2,7 +2,8 @@ import { type SecretNames } from './secret-names.js';
 import { type Span } from './span.js';
 
 /** A name and what separates it from its value: `token=`, `"password": `, `X-Api-Key: `, `--secret=`. */
-const NAME_AND_SEPARATOR = /(?<![\w.-])-{0,2}([A-Za-z_][\w.-]{0,63})\\{0,3}["']?\s{0,4}(?:=>|:=|[=:])\s{0,4}/g;
+const NAME_AND_SEPARATOR =
+  /(?<![\w.-])-{0,2}([A-Za-z_][\w.-]{0,63})\\{0,3}["']?\s{0,4}(?:=>|:=|[=:])\s{0,4}/g;
 
 /** What may follow, by what it begins with; the group is the value. All sticky. */
 const ESCAPED_QUOTED = /\\+(["'])((?:(?!\\+\1)[^])*)/y;
@@ -37,7 +38,8 @@ export function secretsByName(text: string, names: SecretNames): Span[] {
     const isQuery = '?&'.includes(text[match.index - 1] ?? ' ');
     const value = valueAt(text, NAME_AND_SEPARATOR.lastIndex, isQuery, WHOLE_LINE.test(name));
     if (value === null) continue;
-    const scheme = SCHEME.exec(text.slice(value.start, Math.min(value.end, value.start + 32)))?.[0].length ?? 0;
+    const scheme =
+      SCHEME.exec(text.slice(value.start, Math.min(value.end, value.start + 32)))?.[0].length ?? 0;
     spans.push({ start: value.start + scheme, end: value.end });
     // Nothing is looked at twice: no text makes this slow.
     NAME_AND_SEPARATOR.lastIndex = value.end;

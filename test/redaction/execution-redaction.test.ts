@@ -33,7 +33,17 @@ function withSecretEverywhere(predicate: Predicate): Predicate {
     network: parsed.network,
   };
 }
-const OBSERVED_TEXTS = new Set(['path', 'from', 'to', 'target', 'executable', 'script', 'cwd', 'address', 'name']);
+const OBSERVED_TEXTS = new Set([
+  'path',
+  'from',
+  'to',
+  'target',
+  'executable',
+  'script',
+  'cwd',
+  'address',
+  'name',
+]);
 
 describe('ExecutionRedaction', () => {
   it('takes a secret of the caller out of every text of an observation, and lists where', async () => {

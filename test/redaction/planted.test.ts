@@ -68,7 +68,10 @@ describe('planted secrets', () => {
         assertNotIn(Buffer.from(JSON.stringify(predicate)), planted.secrets, 'the receipt');
         assertNotIn(Buffer.from(error?.message ?? ''), planted.secrets, 'the message');
         const fields = predicate.redaction?.fields ?? [];
-        assert.ok(fields.some((field) => field.startsWith('/request/argv/')), 'argv has a mark');
+        assert.ok(
+          fields.some((field) => field.startsWith('/request/argv/')),
+          'argv has a mark',
+        );
         assert.equal(predicate.redaction?.key_id, redactor.keyId);
       }
     });
@@ -115,7 +118,9 @@ describe('planted secrets', () => {
     }
     for (const { argv, environment } of PLANTED) {
       // Whatever a dependency may put into an error that we log.
-      const err = new Error(`cannot start ${argv.join(' ')}: ${Object.entries(environment).flat().join('=')}`);
+      const err = new Error(
+        `cannot start ${argv.join(' ')}: ${Object.entries(environment).flat().join('=')}`,
+      );
       logger.error({ err, ...environment }, 'request failed');
     }
     assertNotIn(Buffer.from(lines.join('')), inMessages(), 'the log');
@@ -125,7 +130,9 @@ describe('planted secrets', () => {
 
 /** In a message that is not of one execution, a secret is known by what stands around it alone. */
 function inMessages(): readonly string[] {
-  return PLANTED.filter(({ environment }) => Object.keys(environment).length === 0).flatMap(({ secrets }) => secrets);
+  return PLANTED.filter(({ environment }) => Object.keys(environment).length === 0).flatMap(
+    ({ secrets }) => secrets,
+  );
 }
 
 describe('a recorded variable', () => {

@@ -32,13 +32,15 @@ const summary = (index: number): ReceiptSummary => ({
   signal: null,
   backend: 'qemu',
   isolation: 'vm-tcg',
+  outputsDroppedAt: null,
 });
 const SUMMARIES = Array.from({ length: 5 }, (_, index) => summary(5 - index));
 
 /** A store with one receipt for GET by id, and five summaries. */
 const store: ReceiptReader = {
   ...EMPTY_STORE,
-  get: (id) => (id === RECEIPT_ID ? { receiptId: id, keyId: 'key', envelope: ENVELOPE } : null),
+  get: (id) =>
+    id === RECEIPT_ID ? { receiptId: id, keyId: 'key', envelope: ENVELOPE, outputsDroppedAt: null } : null,
   list: ({ limit, before }) => {
     const index = before === null ? -1 : SUMMARIES.findIndex((one) => one.receiptId === before);
     if (before !== null && index === -1) throw new GlasshouseError('not_found', 'No.', { field: 'before' });
@@ -131,6 +133,7 @@ describe('GET /receipts', () => {
         signal: null,
         backend: 'qemu',
         isolation: 'vm-tcg',
+        outputs_dropped_at: null,
       },
     ]);
   });
