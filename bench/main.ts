@@ -1,12 +1,14 @@
 /**
- * `npm run bench [-- NAME...] [-- --runs N --boots N]`: measures on this machine and prints ratios. Names: cold, cli,
- * boots; cold and cli when none is given.
+ * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N --data-dir D]`: measures on this machine and prints
+ * ratios. Names: cold, cli, boots, reading (lists of a million receipts; D: a directory that it filled before); cold and
+ * cli when none is given.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { benchBoots } from './boots.js';
 import { benchCli } from './cli.js';
+import { benchReading } from './reading.js';
 import { benchCold } from './cold.js';
 
 /** What users start. */
@@ -17,6 +19,8 @@ const { values, positionals } = parseArgs({
   options: {
     runs: { type: 'string', default: '10' },
     boots: { type: 'string', default: '200' },
+    receipts: { type: 'string', default: '1000000' },
+    'data-dir': { type: 'string' },
   },
 });
 
@@ -24,6 +28,7 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   cold: () => benchCold(MAIN, Number(values.runs)),
   cli: () => benchCli(MAIN, Number(values.runs)),
   boots: () => benchBoots(MAIN, Number(values.boots)),
+  reading: () => benchReading(MAIN, Number(values.receipts), values['data-dir'] ?? null),
 };
 
 for (const name of positionals.length > 0 ? positionals : ['cold', 'cli']) {

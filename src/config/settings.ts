@@ -179,6 +179,16 @@ export const SETTINGS = {
     { minimum: 0, maximum: ONE_DAY_MS },
     'Time that running executions have to end when the server stops, in milliseconds; then they are canceled.',
   ),
+  output_max_age_hours: integer(
+    0,
+    { minimum: 0, maximum: 876_000 },
+    'Hours for which the server keeps outputs; then it drops them and keeps the receipt. 0: for ever.',
+  ),
+  output_max_mb: integer(
+    0,
+    { minimum: 0, maximum: 1_073_741_824 },
+    'Outputs that the server keeps, all together, in MiB; it drops the oldest and keeps their receipts. 0: any number.',
+  ),
   secret_names: {
     kind: 'list',
     default: SECRET_NAMES,
