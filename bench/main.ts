@@ -1,7 +1,7 @@
 /**
- * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N --data-dir D]`: measures on this machine and prints
- * ratios. Names: cold, cli, boots, reading (lists of a million receipts; D: a directory that it filled before); cold and
- * cli when none is given.
+ * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N --stored N --data-dir D]`: measures on this machine and
+ * prints ratios. Names: cold, cli, receipts, boots, reading (lists of a million receipts; D: a directory that it filled
+ * before); cold, cli and receipts when none is given.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -10,6 +10,7 @@ import { benchBoots } from './boots.js';
 import { benchCli } from './cli.js';
 import { benchReading } from './reading.js';
 import { benchCold } from './cold.js';
+import { benchReceipts } from './receipts.js';
 
 /** What users start. */
 const MAIN = fileURLToPath(new URL('../../bin/glasshouse', import.meta.url));
@@ -19,7 +20,8 @@ const { values, positionals } = parseArgs({
   options: {
     runs: { type: 'string', default: '10' },
     boots: { type: 'string', default: '200' },
-    receipts: { type: 'string', default: '1000000' },
+    receipts: { type: 'string', default: '500' },
+    stored: { type: 'string', default: '1000000' },
     'data-dir': { type: 'string' },
   },
 });
@@ -27,11 +29,12 @@ const { values, positionals } = parseArgs({
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   cold: () => benchCold(MAIN, Number(values.runs)),
   cli: () => benchCli(MAIN, Number(values.runs)),
+  receipts: () => benchReceipts(Number(values.receipts)),
   boots: () => benchBoots(MAIN, Number(values.boots)),
-  reading: () => benchReading(MAIN, Number(values.receipts), values['data-dir'] ?? null),
+  reading: () => benchReading(MAIN, Number(values.stored), values['data-dir'] ?? null),
 };
 
-for (const name of positionals.length > 0 ? positionals : ['cold', 'cli']) {
+for (const name of positionals.length > 0 ? positionals : ['cold', 'cli', 'receipts']) {
   const bench = BENCHES[name];
   if (bench === undefined)
     throw new Error(`there is no benchmark ${name}; there are: ${Object.keys(BENCHES).join(', ')}`);

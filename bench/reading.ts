@@ -10,6 +10,7 @@ import { loadConfiguration, readSurroundings } from '../src/config/load.js';
 import { encodeBundle } from '../src/receipts/bundle.js';
 import { KeyRing } from '../src/receipts/key-ring.js';
 import { ReceiptStore } from '../src/receipts/store.js';
+import { ReceiptWriter } from '../src/receipts/store-writer.js';
 import { createServer } from '../src/server/server.js';
 import { printGoal, printSamples, quantile, type Sample, timed } from './measure.js';
 import { codeOf, fillStore, startOf } from './million-receipts.js';
@@ -58,6 +59,7 @@ function queries(count: number): Readonly<Record<string, (round: number, id: str
 async function benchHttp(directory: string, count: number): Promise<void> {
   using store = ReceiptStore.open(directory);
   const ring = KeyRing.open(path.join(directory, 'keys'));
+  new ReceiptWriter(store, ring.logSigner).logOlderReceipts();
   const ids = Array.from({ length: REQUESTS }, (_, round) => {
     const until = startOf(Math.floor((count * (round + 1)) / REQUESTS));
     return store.list({ limit: 1, before: null }, { ...NO_FILTER, until })[0]?.receiptId ?? '';
@@ -65,8 +67,12 @@ async function benchHttp(directory: string, count: number): Promise<void> {
   await using server = await createServer({
     engine: { run: () => Promise.reject(new GlasshouseError('internal', 'Nothing is run here.')) },
     store,
-    encodeBundle: ({ receiptId, envelope }) =>
-      encodeBundle({ receiptId, envelopeBytes: envelope }, ring.publicKeyPem),
+    log: store.log,
+    encodeBundle: ({ receiptId, envelope }) => {
+      const proof = store.proofOf(receiptId);
+      if (proof === null) throw new GlasshouseError('log_corrupt', 'The receipt is not in the log.');
+      return encodeBundle({ receiptId, envelopeBytes: envelope }, ring.publicKeyPem, proof);
+    },
     backendStatus: () => ({ ready: true, detail: null, description: null }),
     config: loadConfiguration({ flags: { port: '0' }, configFile: null, surroundings: readSurroundings() }),
     logger: pino({ level: 'silent' }),

@@ -14,7 +14,7 @@ export {
   type Statement,
   STATEMENT_TYPE,
 } from './receipts/receipt.js';
-export { Ed25519Verifier, type Verifier } from './receipts/verifier.js';
+export { KeyVerifier, type Verifier } from './receipts/verifier.js';
 export {
   type Check,
   type CheckName,

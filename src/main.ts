@@ -17,7 +17,8 @@ import { type Engine } from './engine/engine.js';
 import { type Redactor } from './redaction/redactor.js';
 import { type KeyRing } from './receipts/key-ring.js';
 import { type ReceiptStore } from './receipts/store.js';
-import { type Verifier } from './receipts/verifier.js';
+import { type ReceiptWriter } from './receipts/store-writer.js';
+import { type TrustedKeys } from './receipts/trusted-keys.js';
 import { type ServerDependencies } from './server/dependencies.js';
 
 const COLLECT_TIMEOUT_MS = 10_000;
@@ -56,6 +57,7 @@ class ComposedServices implements Services {
   readonly backendNames = Object.keys(BACKENDS);
   #store: Promise<ReceiptStore> | null = null;
   #keyRing: Promise<KeyRing> | null = null;
+  #writer: Promise<ReceiptWriter> | null = null;
 
   constructor(flags: SettingFlags, configFile: string | null) {
     this.config = loadConfiguration({ flags, configFile, surroundings: readSurroundings() });
@@ -71,9 +73,15 @@ class ComposedServices implements Services {
     return this.#keyRing;
   }
 
-  async ownKeys(): Promise<readonly Verifier[]> {
-    if (!existsSync(this.#keyDirectory)) return [];
-    return (await this.keyRing()).verifiers();
+  writer(): Promise<ReceiptWriter> {
+    this.#writer ??= this.#makeWriter();
+    return this.#writer;
+  }
+
+  async ownKeys(): Promise<TrustedKeys> {
+    if (!existsSync(this.#keyDirectory)) return { receiptKeys: [], logKeys: [] };
+    const ring = await this.keyRing();
+    return { receiptKeys: ring.verifiers(), logKeys: ring.logVerifiers() };
   }
 
   async backend(name: string): Promise<ExecutionBackend> {
@@ -92,12 +100,16 @@ class ComposedServices implements Services {
     const { encodeBundle } = await import('./receipts/bundle.js');
     const ring = await this.keyRing();
     const pems = new Map<string, string | null>();
+    const store = await this.store();
+    (await this.writer()).logOlderReceipts();
     return ({ receiptId, keyId, envelope }) => {
       const pem = pems.get(keyId) ?? ring.publicKeyOf(keyId);
       pems.set(keyId, pem);
       if (pem === null)
         throw new GlasshouseError('key_invalid', `The public key ${keyId} is gone from the key directory.`);
-      return encodeBundle({ receiptId, envelopeBytes: envelope }, pem);
+      const proof = store.proofOf(receiptId);
+      if (proof === null) throw new GlasshouseError('log_corrupt', `The log has no entry for ${receiptId}.`);
+      return encodeBundle({ receiptId, envelopeBytes: envelope }, pem, proof);
     };
   }
 
@@ -119,13 +131,15 @@ class ComposedServices implements Services {
   async engine(backend: ExecutionBackend): Promise<Engine> {
     const { Engine } = await import('./engine/engine.js');
     const store = await this.store();
+    const writer = await this.writer();
     const { signer } = await this.keyRing();
     const redactor = await this.redactor();
-    await this.#recover(store, redactor);
+    await this.#recover(store, writer, redactor);
     const { maxConcurrent, maxQueue, inlineFileBytes } = this.config;
     return new Engine({
       backend,
       store,
+      writer,
       signer,
       redactor,
       admission: { maxConcurrent, maxQueued: maxQueue },
@@ -153,12 +167,18 @@ class ComposedServices implements Services {
     return KeyRing.open(this.#keyDirectory);
   }
 
-  async #recover(store: ReceiptStore, redactor: Redactor): Promise<void> {
+  async #makeWriter(): Promise<ReceiptWriter> {
+    const { ReceiptWriter } = await import('./receipts/store-writer.js');
+    return new ReceiptWriter(await this.store(), (await this.keyRing()).logSigner);
+  }
+
+  async #recover(store: ReceiptStore, writer: ReceiptWriter, redactor: Redactor): Promise<void> {
     if (store.unfinished().length === 0) return;
     const { recoverUnfinished } = await import('./engine/recovery.js');
     const { killLeftovers } = await import('./backends/process/process-tree.js');
     await recoverUnfinished({
       store,
+      writer,
       signer: (await this.keyRing()).signer,
       redactor,
       killLeftovers: async (executionId) => {

@@ -13,7 +13,7 @@ describe('the package', () => {
     await installation.ok(['run', '--', 'sh', '-c', 'exit 0']);
     const pem = await installation.ok(['keys', 'show', '--pem']);
     const receipt = readFileSync(installation.receiptFile);
-    const trustedKeys = [glasshouse.Ed25519Verifier.fromPem(pem)];
+    const trustedKeys = [glasshouse.KeyVerifier.fromPem(pem)];
 
     const report = await glasshouse.verifyReceipt(receipt, { trustedKeys });
     assert.equal(report.valid, true);
@@ -29,7 +29,7 @@ describe('the package', () => {
       'BUNDLE_MEDIA_TYPE',
       'ERROR_CODES',
       'EXECUTION_STATUSES',
-      'Ed25519Verifier',
+      'KeyVerifier',
       'GlasshouseError',
       'PAYLOAD_TYPE',
       'PREDICATE_TYPE',

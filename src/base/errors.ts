@@ -37,6 +37,27 @@ export const ERROR_CODES = {
   key_unsafe: 'The private key can be read by others.',
   store_failed: 'The receipt store refused an operation.',
   store_unsupported: 'The receipt store was written by another version of Glasshouse.',
+  log_corrupt: 'The stored log differs from what was signed: somebody changed it.',
+
+  // What verification refuses, beside what is malformed.
+  duplicate_name: 'A JSON object has two members of one name.',
+  payload_type_unknown: 'The payload of the envelope is not of the type of a receipt.',
+  receipt_id_mismatch: 'The receipt is not the one that its id says.',
+  key_untrusted: 'No trusted key signed it.',
+  signature_invalid: 'A signature does not hold.',
+  payload_not_canonical: 'The payload is not the canonical form of itself.',
+  receipt_contradictory: 'Two fields of the receipt contradict each other.',
+  subject_mismatch: 'The receipt does not speak of the bytes that were given.',
+  checkpoint_invalid: 'The checkpoint of a log is malformed.',
+  log_untrusted: 'No trusted log signed the checkpoint.',
+  log_entry_mismatch: 'The entry of the log is about another receipt.',
+  log_inclusion_invalid: 'The entry is not in the log at that place.',
+  log_time_reversed: 'The log says that something was logged before it happened.',
+  log_forked: 'Two logs of one size and name differ.',
+  log_truncated: 'The newer log is shorter than the older one.',
+  log_rewritten: 'The newer log does not continue the older one.',
+  log_proof_missing: 'No proof was given that the newer log continues the older one.',
+  log_differs: 'The two checkpoints are those of different logs.',
 
   // Our own life cycle.
   configuration_invalid:

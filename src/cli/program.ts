@@ -4,6 +4,7 @@ import { GlasshouseError } from '../base/errors.js';
 import { VERSION } from '../base/version.js';
 import { flagName } from '../config/setting.js';
 import { isSettingName, type SettingName, SETTING_NAMES, SETTINGS } from '../config/settings.js';
+import { KEY_ALGORITHMS, type KeyAlgorithm } from '../receipts/spki.js';
 import { Console } from './console.js';
 import { parseDurationMs } from './duration.js';
 import { type Action, type Define, type Flags } from './define.js';
@@ -80,6 +81,7 @@ function buildProgram(compose: Compose, console: Console, state: { exitCode: num
   defineRun(define, program);
   defineVerify(define, program);
   defineReceiptCommands(define, program);
+  defineLog(define, program);
   defineRest(define, program);
   return program;
 }
@@ -117,6 +119,8 @@ function defineVerify(define: Define, program: Command): void {
       files: [first, ...others] as const,
       keyFiles: textList(flags['key']),
       subjects: subjectsOf(flags),
+      checkpointFile: textOrNull(flags['checkpoint']),
+      receiptId: textOrNull(flags['id']),
       json: flags['json'] === true,
     };
     return verify(console, options, () => services.ownKeys());
@@ -124,13 +128,51 @@ function defineVerify(define: Define, program: Command): void {
     .description('check receipts, offline')
     .argument('<file...>', 'receipt files; - is stdin')
     .option(
-      '--key <pem>',
-      'public key to trust (again for each); otherwise those of the data directory',
+      '--key <file>',
+      'public keys to trust (again for each file); otherwise those of the data directory',
       collect,
     )
     .option('--stdout <file>', 'hold this file against the stdout that the receipt names')
     .option('--stderr <file>', 'the same for stderr')
+    .option('--code <file>', 'the same for the source of the program')
     .option('--file <name=path>', 'the same for an output file of that name (again for each)', collect)
+    .option('--id <receipt-id>', 'demand the receipt of this id, not that of another run')
+    .option('--checkpoint <file>', 'a checkpoint of the log that you have from elsewhere')
+    .option('--json', 'for programs');
+}
+
+function defineLog(define: Define, program: Command): void {
+  const log = program.command('log').description('the log of all receipts').exitOverride();
+  define(log, 'show', ['data_dir'], async (services, console, flags) =>
+    (await import('./log.js')).showLog(services, console, flags['json'] === true),
+  )
+    .description('its name, key, size and head')
+    .option('--json', 'for programs');
+  define(log, 'checkpoint', ['data_dir'], async (services, console, flags) =>
+    (await import('./log.js')).printCheckpoint(services, console, textOrNull(flags['since'])),
+  )
+    .description('its signed head, to keep or to hand out')
+    .option('--since <file>', 'with the proof that it continues this older checkpoint');
+  define(log, 'verify', ['data_dir'], async (services, console, flags, [older = '', newer = '']) =>
+    (await import('./log.js')).verifyCheckpoints(services, console, {
+      files: { older, newer },
+      keyFiles: textList(flags['key']),
+      json: flags['json'] === true,
+    }),
+  )
+    .description('check that a log continues an older checkpoint, offline')
+    .argument('<old>', 'a checkpoint or a receipt file; - is stdin')
+    .argument('<new>', 'the same; what "log checkpoint --since OLD" prints')
+    .option(
+      '--key <file>',
+      'public keys to trust (again for each file); otherwise those of the data directory',
+      collect,
+    )
+    .option('--json', 'for programs');
+  define(log, 'audit', ['data_dir'], async (services, console, flags) =>
+    (await import('./log.js')).auditStoredLog(services, console, flags['json'] === true),
+  )
+    .description('hold every stored receipt, entry and head of the data directory against each other')
     .option('--json', 'for programs');
 }
 
@@ -160,12 +202,20 @@ function defineRest(define: Define, program: Command): void {
     }),
   )
     .description('the public keys of this installation')
-    .option('--pem', 'the current public key, to hand out')
+    .option('--pem', 'the current public keys of receipts and of the log, to hand out')
     .option(json, 'for programs');
   define(keys, 'rotate', ['data_dir'], async (services, console, flags) =>
-    (await import('./keys.js')).rotateKey(services, console, flags['json'] === true),
+    (await import('./keys.js')).rotateKey(services, console, {
+      algorithm: textOrNull(flags['algorithm']) as KeyAlgorithm | null,
+      json: flags['json'] === true,
+    }),
   )
     .description('sign with a new key from now on')
+    .addOption(
+      new Option('--algorithm <name>', 'kind of the new key; otherwise that of the old one').choices(
+        KEY_ALGORITHMS,
+      ),
+    )
     .option(json, 'for programs');
 }
 
@@ -210,7 +260,7 @@ function environmentOf(pairs: readonly string[]): Readonly<Record<string, string
 }
 
 function subjectsOf(flags: Flags): readonly { readonly name: string; readonly file: string }[] {
-  const streams = ['stdout', 'stderr'].flatMap((name) => {
+  const streams = ['stdout', 'stderr', 'code'].flatMap((name) => {
     const file = flags[name];
     return typeof file === 'string' ? [{ name, file }] : [];
   });

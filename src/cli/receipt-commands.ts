@@ -78,7 +78,7 @@ function defineExport(define: Define, receipts: Command): void {
     .argument('[id]', 'id, the beginning of one, or latest; latest unless there is a filter')
     .addOption(
       new Option('--format <format>', 'what to write')
-        .choices(['bundle', 'dsse', 'statement'])
+        .choices(['bundle', 'dsse', 'statement', 'sigstore'])
         .default('bundle'),
     );
   addFilterOptions(command);

@@ -1,10 +1,11 @@
 import { GlasshouseError } from '../base/errors.js';
+import { encodeSigstoreBundle } from '../receipts/sigstore.js';
 import { type ReceiptFilter, type StoredReceipt } from '../receipts/store.js';
 import { ForwardedOutput } from './forward-output.js';
 import { type Services } from './services.js';
 import { findReceipt, payloadOf } from './stored-receipt.js';
 
-export type ExportFormat = 'bundle' | 'dsse' | 'statement';
+export type ExportFormat = 'bundle' | 'dsse' | 'statement' | 'sigstore';
 
 const LINE_END = Buffer.from('\n');
 
@@ -47,6 +48,8 @@ async function encoderOf(
       return encodeBundle;
     case 'dsse':
       return ({ envelope }) => envelope;
+    case 'sigstore':
+      return ({ envelope }) => encodeSigstoreBundle(envelope);
     case 'statement':
       return ({ envelope }) => payloadOf(envelope);
     default:

@@ -49,6 +49,7 @@ export async function serve(services: Services, console: Console): Promise<numbe
   await using server = await createServer({
     engine,
     store,
+    log: store.log,
     encodeBundle: await services.bundleEncoder(),
     backendStatus: () => ({ ready: true, detail: null, description }),
     config,

@@ -1,5 +1,6 @@
 import { type ServerDependencies } from '../server/dependencies.js';
-import { type Verifier } from '../receipts/verifier.js';
+import { type ReceiptWriter } from '../receipts/store-writer.js';
+import { type TrustedKeys } from '../receipts/trusted-keys.js';
 import { type ExecutionBackend } from '../backends/backend.js';
 import { type Configuration } from '../config/settings.js';
 import { type Engine } from '../engine/engine.js';
@@ -20,13 +21,15 @@ export interface Services extends AsyncDisposable {
   readonly backendNames: readonly string[];
   store(): Promise<ReceiptStore>;
   keyRing(): Promise<KeyRing>;
+  /** What adds receipts to the store and its log. */
+  writer(): Promise<ReceiptWriter>;
   backend(name: string): Promise<ExecutionBackend>;
   /** The receipt file of a stored receipt: what `glasshouse verify` takes. Throws `not_found`. */
   bundle(receiptId: string): Promise<Uint8Array>;
   /** The same for receipts that are at hand. */
   bundleEncoder(): Promise<ServerDependencies['encodeBundle']>;
   /** Public keys of the data directory; none when it has no keys yet, and none is made. */
-  ownKeys(): Promise<readonly Verifier[]>;
+  ownKeys(): Promise<TrustedKeys>;
   /** Replaces secrets in whatever is recorded or logged. */
   redactor(): Promise<Redactor>;
   /** An engine over that backend; executions of dead processes have been closed before. */

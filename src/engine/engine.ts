@@ -11,6 +11,7 @@ import { sha256 } from '../receipts/crypto.js';
 import { buildStatement, signStatement } from '../receipts/statement.js';
 import { type Signer } from '../receipts/signer.js';
 import { type ReceiptStore } from '../receipts/store.js';
+import { type ReceiptWriter } from '../receipts/store-writer.js';
 import { textFromBytes, textToBytes } from '../receipts/text.js';
 import { ExecutionRedaction } from '../redaction/execution-redaction.js';
 import { type Redactor } from '../redaction/redactor.js';
@@ -26,6 +27,7 @@ const NAME_BUDGET_BYTES = 1024 * 1024;
 export interface EngineOptions {
   readonly backend: ExecutionBackend;
   readonly store: ReceiptStore;
+  readonly writer: ReceiptWriter;
   readonly signer: Signer;
   readonly admission: AdmissionLimits;
   readonly redactor: Redactor;
@@ -148,16 +150,17 @@ export class Engine {
   }
 
   async #storeReceipt(parts: RecordParts): Promise<string> {
-    const { store, signer } = this.#options;
+    const { writer, signer } = this.#options;
     const statement = buildStatement(buildPredicate(parts));
     const receipt = await signStatement(statement, signer);
-    store.finish(receipt, statement, {
+    const outputs = {
       stdout: captured(parts, 'stdout')?.kept ?? null,
       stderr: captured(parts, 'stderr')?.kept ?? null,
       files: parts.outputFiles
         .filter((file) => file.sha256 !== null)
         .map((file) => ({ path: file.path, chunks: file.read() })),
-    });
+    };
+    await writer.write({ receipt, statement, outputs });
     return receipt.receiptId;
   }
 }

@@ -5,6 +5,7 @@ import { redactedFieldsOf } from '../receipts/redaction-marks.js';
 import { type Signer } from '../receipts/signer.js';
 import { buildStatement, signStatement } from '../receipts/statement.js';
 import { type BegunExecution, type ReceiptStore } from '../receipts/store.js';
+import { type ReceiptWriter } from '../receipts/store-writer.js';
 import { type Redactor } from '../redaction/redactor.js';
 import { environmentRecord } from './record.js';
 
@@ -14,6 +15,7 @@ const EXPLANATION =
 
 export interface RecoveryOptions {
   readonly store: ReceiptStore;
+  readonly writer: ReceiptWriter;
   readonly signer: Signer;
   readonly redactor: Redactor;
   /** Ends what an execution left running on this machine, if anything. */
@@ -36,13 +38,13 @@ export async function recoverUnfinished(options: RecoveryOptions): Promise<reado
 
 /** False when another process was faster. */
 async function closeExecution(
-  { store, signer, redactor }: RecoveryOptions,
+  { store, writer, signer, redactor }: RecoveryOptions,
   begun: BegunExecution,
 ): Promise<boolean> {
   const statement = buildStatement(predicateOf(begun, redactor));
   const receipt = await signStatement(statement, signer);
   try {
-    store.finish(receipt, statement, { stdout: null, stderr: null, files: [] });
+    await writer.write({ receipt, statement, outputs: { stdout: null, stderr: null, files: [] } });
     return true;
   } catch (error) {
     if (error instanceof GlasshouseError && store.getByExecution(begun.executionId) !== null) return false;

@@ -1,16 +1,16 @@
-import { setImmediate } from 'node:timers/promises';
-
 import type Database from 'better-sqlite3';
 
 import { GlasshouseError } from '../base/errors.js';
 import { sha256 } from './crypto.js';
 import { type Statement } from './receipt.js';
 import { encodePayload, type SignedReceipt } from './statement.js';
-import { asStoreError, openStoreFile } from './store-file.js';
+import { type NoteSigner } from './signed-note.js';
+import { asStoreError, openStoreFile, storeError } from './store-file.js';
 import { ALL_RECEIPTS, type ReceiptFilter } from './store-filter.js';
 import { findFile, insertFile, readChunks } from './store-files.js';
 import { indexOlderReceipts, indexReceipt, storedBytesOf } from './store-index.js';
 import { positionOfReceipt, selectReceipts, selectSummaries, SUMMARY_COLUMNS } from './store-list.js';
+import { StoredLog } from './store-log.js';
 import {
   dropOldestOutputs,
   type DroppedOutputs,
@@ -19,7 +19,9 @@ import {
 } from './store-retention.js';
 import {
   type BegunExecution,
+  type FinishedExecution,
   type ListOptions,
+  type LogProof,
   type ReceiptSummary,
   type StoredFile,
   type StoredOutputs,
@@ -34,6 +36,7 @@ export type * from './store-types.js';
 const MAX_PAGE = 1_000;
 /** Whole receipts that each() holds: one may have megabytes. */
 const RECEIPTS_AT_ONCE = 16;
+const STORING = 'store the receipt';
 
 interface BegunRow {
   readonly executionId: string;
@@ -52,6 +55,7 @@ interface BegunRow {
  */
 export class ReceiptStore implements Disposable {
   readonly #database: Database.Database;
+  #log: StoredLog | null = null;
 
   private constructor(database: Database.Database) {
     this.#database = database;
@@ -69,6 +73,12 @@ export class ReceiptStore implements Disposable {
       throw thrown;
     }
     return new ReceiptStore(database);
+  }
+
+  /** The log of all receipts. */
+  get log(): StoredLog {
+    this.#log ??= new StoredLog(this.#database);
+    return this.#log;
   }
 
   /** Records, before the program starts, that it is about to: an execution never disappears without a trace. */
@@ -93,23 +103,36 @@ export class ReceiptStore implements Disposable {
   }
 
   /**
-   * Stores the receipt of a begun execution and its outputs, all or nothing. Throws `store_failed` when the execution
-   * was not begun, already has a receipt, or when anything given does not agree with the receipt.
+   * Stores receipts of begun executions with their outputs, logs them, and signs the new head of the log, in one
+   * transaction. The answer has for each what refused it, or null: `store_failed` when the execution was not begun,
+   * already has a receipt, or when anything given does not agree with the receipt. Throws when nothing was stored:
+   * `log_corrupt` too. Without receipts it logs those that an older version stored.
    */
-  finish(receipt: SignedReceipt, statement: Statement, outputs: StoredOutputs): void {
-    asStoreError('store the receipt', () => {
-      if (sha256(encodePayload(statement)) !== receipt.receiptId) {
-        throw new GlasshouseError('store_failed', 'The receipt was signed over another statement.');
+  append(finished: readonly FinishedExecution[], signer: NoteSigner): (GlasshouseError | null)[] {
+    return asStoreError(STORING, () => {
+      try {
+        return this.#database
+          .transaction(() => {
+            const refusals = finished.map((one) => this.#refusalOf(one));
+            this.log.extend(signer);
+            return refusals;
+          })
+          .immediate();
+      } catch (thrown) {
+        this.log.rolledBack();
+        throw thrown;
       }
-      this.#database
-        .transaction(() => {
-          const sequence = this.#insertReceipt(receipt, statement);
-          this.#insertStream(sequence, 'stdout', outputs.stdout);
-          this.#insertStream(sequence, 'stderr', outputs.stderr);
-          this.#insertFiles(sequence, statement, outputs);
-          indexReceipt(this.#database, sequence, statement, storedBytesOf(statement, outputs));
-        })
-        .immediate();
+    });
+  }
+
+  /** Why a stored receipt is in the log; null for one that is not, which one of an older version may be. */
+  proofOf(receiptId: string): LogProof | null {
+    return asStoreError('prove that the receipt is in the log', () => {
+      const sequence = this.#database
+        .prepare<[string], number>('SELECT sequence FROM receipts WHERE receipt_id = ?')
+        .pluck()
+        .get(receiptId);
+      return sequence === undefined ? null : this.log.prove(sequence - 1);
     });
   }
 
@@ -133,6 +156,18 @@ export class ReceiptStore implements Disposable {
 
   getByExecution(executionId: string): StoredReceipt | null {
     return this.#findReceipt('execution_id', executionId);
+  }
+
+  /** The envelopes of the log's entries from `begin` on, at most `count`. */
+  envelopes(begin: number, count: number): Uint8Array[] {
+    return asStoreError('read receipts', () =>
+      this.#database
+        .prepare<[number, number], Buffer>(
+          'SELECT envelope FROM receipts WHERE sequence > ? AND sequence <= ? ORDER BY sequence',
+        )
+        .pluck()
+        .all(begin, begin + count),
+    );
   }
 
   /**
@@ -196,7 +231,7 @@ export class ReceiptStore implements Disposable {
       if (batch.receipts === 0) break;
       receipts += batch.receipts;
       bytes += batch.bytes;
-      await setImmediate();
+      await new Promise((resolve) => setImmediate(resolve));
     }
     // The write-ahead log still has what was dropped; whoever reads just now keeps it from being emptied.
     if (receipts > 0)
@@ -237,6 +272,25 @@ export class ReceiptStore implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** Null when it was stored; the transaction goes on without it otherwise, unless SQLite has given that up. */
+  #refusalOf({ receipt, statement, outputs }: FinishedExecution): GlasshouseError | null {
+    try {
+      this.#database.transaction(() => {
+        if (sha256(encodePayload(statement)) !== receipt.receiptId)
+          throw new GlasshouseError('store_failed', 'The receipt was signed over another statement.');
+        const sequence = this.#insertReceipt(receipt, statement);
+        this.#insertStream(sequence, 'stdout', outputs.stdout);
+        this.#insertStream(sequence, 'stderr', outputs.stderr);
+        this.#insertFiles(sequence, statement, outputs);
+        indexReceipt(this.#database, sequence, statement, storedBytesOf(statement, outputs));
+      })();
+      return null;
+    } catch (thrown) {
+      if (!this.#database.inTransaction) throw thrown;
+      return storeError(STORING, thrown);
+    }
   }
 
   #insertReceipt(receipt: SignedReceipt, { predicate }: Statement): number {

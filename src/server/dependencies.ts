@@ -69,9 +69,19 @@ export interface ReceiptReader {
   readFile(receiptId: string, path: Uint8Array): Iterable<Uint8Array>;
 }
 
+/** What the server needs of the log of all receipts; everything that it reads never changes, but for the head. */
+export interface LogReader {
+  /** Null for a log without entries. */
+  latest(): { readonly size: number; readonly note: string } | null;
+  /** The hash of a full subtree of 2^level leaves. */
+  readonly readHash: (level: number, index: number) => Uint8Array;
+  entries(begin: number, count: number): readonly Uint8Array[];
+}
+
 export interface ServerDependencies {
   readonly engine: ExecutionEngine;
   readonly store: ReceiptReader;
+  readonly log: LogReader;
   /** The file that `glasshouse verify` takes: the envelope together with its public key. */
   readonly encodeBundle: (receipt: StoredReceipt) => Uint8Array;
   readonly backendStatus: () => BackendStatus;

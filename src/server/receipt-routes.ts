@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { type FastifyReply } from 'fastify';
 import { GlasshouseError } from '../base/errors.js';
 import { BUNDLE_MEDIA_TYPE, PAYLOAD_TYPE } from '../receipts/receipt.js';
+import { encodeSigstoreBundle, SIGSTORE_MEDIA_TYPE } from '../receipts/sigstore.js';
 import { type App } from './app.js';
 import {
   type ReceiptReader,
@@ -13,6 +14,7 @@ import { attachmentOf, decodePath } from './file-path.js';
 import { malformed } from './problem.js';
 import { filterOf, nextQuery } from './receipt-filter.js';
 import { problemResponses } from './problem-schema.js';
+import { contentOf } from './response-content.js';
 import {
   FileParams,
   LARGEST_PAGE,
@@ -69,7 +71,10 @@ function addReceipt(app: App, { store, encodeBundle }: ServerDependencies): void
     summary: 'Get a receipt',
     params: ReceiptParams,
     querystring: ReceiptQuery,
-    response: { 200: contentOf([BUNDLE_MEDIA_TYPE, ENVELOPE_TYPE, PAYLOAD_TYPE], 'object'), ...NOT_FOUND },
+    response: {
+      200: contentOf([BUNDLE_MEDIA_TYPE, ENVELOPE_TYPE, PAYLOAD_TYPE, SIGSTORE_MEDIA_TYPE], 'object'),
+      ...NOT_FOUND,
+    },
   };
   app.get('/receipts/:id', { schema }, async (request, reply) => {
     const receipt = existing(store, request.params.id);
@@ -80,6 +85,8 @@ function addReceipt(app: App, { store, encodeBundle }: ServerDependencies): void
         return sendBytes(reply, ENVELOPE_TYPE, receipt.envelope);
       case 'statement':
         return sendBytes(reply, PAYLOAD_TYPE, payloadOf(receipt));
+      case 'sigstore':
+        return sendBytes(reply, SIGSTORE_MEDIA_TYPE, encodeSigstoreBundle(receipt.envelope));
     }
   });
 }
@@ -172,12 +179,4 @@ function payloadOf(receipt: StoredReceipt): Uint8Array {
 
 function sendBytes(reply: FastifyReply, type: string, bytes: Uint8Array): FastifyReply {
   return reply.type(type).send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
-}
-
-function contentOf(types: readonly string[], schemaType: 'object' | 'string'): Record<string, unknown> {
-  const schema = schemaType === 'string' ? { type: 'string', format: 'binary' } : { type: 'object' };
-  return {
-    description: 'The bytes, exactly as they are stored.',
-    content: Object.fromEntries(types.map((type) => [type, { schema }])),
-  };
 }

@@ -22,10 +22,10 @@ export const FileParams = Type.Object({
 export const ReceiptQuery = Type.Object(
   {
     format: Type.Optional(
-      Type.Enum(['bundle', 'dsse', 'statement'], {
+      Type.Enum(['bundle', 'dsse', 'statement', 'sigstore'], {
         default: 'bundle',
         description:
-          '`bundle`: what `glasshouse verify` takes. `dsse`: the signed envelope. `statement`: the payload inside it.',
+          '`bundle`: what `glasshouse verify` takes. `dsse`: the signed envelope. `statement`: the payload inside it. `sigstore`: a Sigstore bundle v0.3.',
       }),
     ),
   },

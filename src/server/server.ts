@@ -3,6 +3,7 @@ import { createApp } from './create-app.js';
 import { type ServerDependencies } from './dependencies.js';
 import { addDocumentationRoutes, collectDocumentation } from './documentation-routes.js';
 import { addHealthRoute } from './health-route.js';
+import { addLogRoutes } from './log-routes.js';
 import { addReceiptRoutes } from './receipt-routes.js';
 import { addRequestHooks } from './request-hooks.js';
 import { addRunRoute } from './run-route.js';
@@ -17,6 +18,7 @@ export async function createServer(dependencies: ServerDependencies): Promise<Ht
   await collectDocumentation(app, version);
   addRunRoute(app, dependencies, state);
   addReceiptRoutes(app, dependencies);
+  addLogRoutes(app, dependencies.log);
   addHealthRoute(app, dependencies, state);
   addDocumentationRoutes(app, version);
   await app.ready();

@@ -9,6 +9,7 @@ import { type ExecutionRequest } from '../../src/engine/request.js';
 import { KeyRing } from '../../src/receipts/key-ring.js';
 import { type ExecutionStatus, type Predicate } from '../../src/receipts/receipt.js';
 import { ReceiptStore } from '../../src/receipts/store.js';
+import { ReceiptWriter } from '../../src/receipts/store-writer.js';
 import { verifyReceipt } from '../../src/receipts/verify.js';
 import {
   childProcesses,
@@ -35,6 +36,7 @@ export class Laboratory implements Disposable {
     this.engine = new Engine({
       backend,
       store: this.store,
+      writer: new ReceiptWriter(this.store, this.#keys.logSigner),
       signer: this.#keys.signer,
       redactor,
       admission: { maxConcurrent: 4, maxQueued: 64 },
@@ -42,6 +44,10 @@ export class Laboratory implements Disposable {
     });
     this.#descriptors = descriptorsBesideStore();
     this.#children = childProcesses();
+  }
+
+  get publicKeyPem(): string {
+    return this.#keys.publicKeyPem;
   }
 
   /** Runs to the end and holds the stored receipt against what was answered. */

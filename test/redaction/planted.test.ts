@@ -16,7 +16,6 @@ import { createServer } from '../../src/server/server.js';
 import { surroundings } from '../config/surroundings.js';
 import { PATH, ScratchDirectory } from '../contract/subject.js';
 import { Laboratory } from '../hostile/laboratory.js';
-import { SIGNER } from '../receipts/sample.js';
 import { PLANTED, PLANTED_SETTINGS, type PlantedSecret } from './planted-secrets.js';
 
 const config = loadConfiguration({
@@ -100,8 +99,8 @@ describe('planted secrets', () => {
     await using server = await createServer({
       engine: laboratory.engine,
       store: laboratory.store,
-      encodeBundle: ({ receiptId, envelope }) =>
-        encodeBundle({ receiptId, envelopeBytes: envelope }, SIGNER.publicKeyPem),
+      log: laboratory.store.log,
+      encodeBundle: ({ receiptId, envelope }) => encodeBundleOf(receiptId, envelope),
       backendStatus: () => ({ ready: true, detail: null, description: null }),
       config,
       logger,
@@ -127,6 +126,12 @@ describe('planted secrets', () => {
     assert.ok(lines.length >= PLANTED.length);
   });
 });
+
+function encodeBundleOf(receiptId: string, envelopeBytes: Uint8Array): Uint8Array {
+  const proof = laboratory.store.proofOf(receiptId);
+  assert.ok(proof !== null, 'it is in the log');
+  return encodeBundle({ receiptId, envelopeBytes }, laboratory.publicKeyPem, proof);
+}
 
 /** In a message that is not of one execution, a secret is known by what stands around it alone. */
 function inMessages(): readonly string[] {

@@ -35,6 +35,8 @@ describe('GET /openapi.json', () => {
   it('has every path of the API', () => {
     assert.deepEqual(Object.keys(document.paths).sort(), [
       '/health',
+      '/log/checkpoint',
+      '/log/tile/{path}',
       '/receipts',
       '/receipts/{id}',
       '/receipts/{id}/files/{path}',

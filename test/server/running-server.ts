@@ -3,7 +3,11 @@ import { loadConfiguration } from '../../src/config/load.js';
 import { type SettingName } from '../../src/config/settings.js';
 import { type CompletedExecution } from '../../src/engine/completed.js';
 import { type ExecutionRequest } from '../../src/engine/request.js';
-import { type ReceiptReader, type ServerDependencies } from '../../src/server/dependencies.js';
+import {
+  type LogReader,
+  type ReceiptReader,
+  type ServerDependencies,
+} from '../../src/server/dependencies.js';
 import { type HttpServer } from '../../src/server/http-server.js';
 import { createServer } from '../../src/server/server.js';
 import { surroundings } from '../config/surroundings.js';
@@ -47,6 +51,14 @@ export const EMPTY_STORE: ReceiptReader = {
   readFile: () => [],
 };
 
+export const EMPTY_LOG: LogReader = {
+  latest: () => null,
+  readHash: () => {
+    throw new Error('the log is empty');
+  },
+  entries: () => [],
+};
+
 export interface RunningServer extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
@@ -67,6 +79,7 @@ export async function startServer({ settings = {}, ...changes }: ServerChanges =
   const lines: string[] = [];
   const server = await createServer({
     store: EMPTY_STORE,
+    log: EMPTY_LOG,
     encodeBundle: () => Buffer.from('{}'),
     backendStatus: () => ({ ready: true, detail: null, description: null }),
     version: '1.2.3',
