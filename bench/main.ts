@@ -1,15 +1,17 @@
 /**
- * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N --stored N --data-dir D]`: measures on this machine and
- * prints ratios. Names: cold, cli, receipts, boots, reading (lists of a million receipts; D: a directory that it filled
- * before); cold, cli and receipts when none is given.
+ * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N --requests N --soak N --stored N --data-dir D]`:
+ * measures on this machine and prints ratios. Names: cold, cli, receipts, boots, burst, soak, reading (lists of a million
+ * receipts; D: a directory that it filled before); the first three when none is given.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { benchBoots } from './boots.js';
+import { benchBurst } from './burst.js';
 import { benchCli } from './cli.js';
 import { benchReading } from './reading.js';
 import { benchCold } from './cold.js';
+import { benchSoak } from './soak.js';
 import { benchReceipts } from './receipts.js';
 
 /** What users start. */
@@ -20,6 +22,8 @@ const { values, positionals } = parseArgs({
   options: {
     runs: { type: 'string', default: '10' },
     boots: { type: 'string', default: '200' },
+    requests: { type: 'string', default: '50' },
+    soak: { type: 'string', default: '1000' },
     receipts: { type: 'string', default: '500' },
     stored: { type: 'string', default: '1000000' },
     'data-dir': { type: 'string' },
@@ -32,6 +36,8 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   receipts: () => benchReceipts(Number(values.receipts)),
   boots: () => benchBoots(MAIN, Number(values.boots)),
   reading: () => benchReading(MAIN, Number(values.stored), values['data-dir'] ?? null),
+  burst: () => benchBurst(MAIN, Number(values.requests)),
+  soak: () => benchSoak(MAIN, Number(values.soak)),
 };
 
 for (const name of positionals.length > 0 ? positionals : ['cold', 'cli', 'receipts']) {

@@ -7,6 +7,7 @@ import { pino } from 'pino';
 
 import { GlasshouseError } from '../src/base/errors.js';
 import { loadConfiguration, readSurroundings } from '../src/config/load.js';
+import { Admission } from '../src/engine/admission.js';
 import { encodeBundle } from '../src/receipts/bundle.js';
 import { KeyRing } from '../src/receipts/key-ring.js';
 import { ReceiptStore } from '../src/receipts/store.js';
@@ -65,7 +66,12 @@ async function benchHttp(directory: string, count: number): Promise<void> {
     return store.list({ limit: 1, before: null }, { ...NO_FILTER, until })[0]?.receiptId ?? '';
   });
   await using server = await createServer({
-    engine: { run: () => Promise.reject(new GlasshouseError('internal', 'Nothing is run here.')) },
+    engine: {
+      run: () => Promise.reject(new GlasshouseError('internal', 'Nothing is run here.')),
+      load: new Admission(NOTHING_RUNS).load,
+      retryAfterMs: 0,
+      gauges: () => [],
+    },
     store,
     log: store.log,
     encodeBundle: ({ receiptId, envelope }) => {
@@ -95,6 +101,7 @@ async function benchHttp(directory: string, count: number): Promise<void> {
   console.log('');
 }
 
+const NOTHING_RUNS = { maxConcurrent: 1, memoryMb: 1, cpus: 1, maxQueued: 0, queueTimeoutMs: 1 };
 const NO_FILTER = { statuses: null, since: null, until: null, backend: null, codeSha256: null, text: null };
 
 async function get(url: string): Promise<void> {

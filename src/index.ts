@@ -14,6 +14,8 @@ export {
   type Statement,
   STATEMENT_TYPE,
 } from './receipts/receipt.js';
+export { NoteVerifier } from './receipts/signed-note.js';
+export { parseTrustedKeys, type TrustedKeys } from './receipts/trusted-keys.js';
 export { KeyVerifier, type Verifier } from './receipts/verifier.js';
 export {
   type Check,
@@ -24,3 +26,4 @@ export {
   verifyReceipt,
   type VerifyOptions,
 } from './receipts/verify.js';
+export { type LogReport, verifyLog } from './receipts/verify-log.js';

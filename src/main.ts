@@ -13,6 +13,7 @@ import { runCommandLine } from './cli/program.js';
 import { type Services, type SettingFlags } from './cli/services.js';
 import { loadConfiguration, readSurroundings } from './config/load.js';
 import { type Configuration } from './config/settings.js';
+import { type AdmissionLimits } from './engine/admission.js';
 import { type Engine } from './engine/engine.js';
 import { type Redactor } from './redaction/redactor.js';
 import { type KeyRing } from './receipts/key-ring.js';
@@ -44,6 +45,17 @@ const BACKENDS: Readonly<Record<string, (config: Configuration) => Promise<Execu
     });
   },
 };
+
+function admissionLimits(config: Configuration): AdmissionLimits {
+  const { maxConcurrent, maxQueue, queueTimeoutMs, maxTotalMemoryMb, maxTotalCpus } = config;
+  return {
+    maxConcurrent,
+    memoryMb: maxTotalMemoryMb,
+    cpus: maxTotalCpus,
+    maxQueued: maxQueue,
+    queueTimeoutMs,
+  };
+}
 
 function privateDirectory(config: Configuration, name: string): string {
   const directory = path.join(config.dataDir, name);
@@ -135,15 +147,14 @@ class ComposedServices implements Services {
     const { signer } = await this.keyRing();
     const redactor = await this.redactor();
     await this.#recover(store, writer, redactor);
-    const { maxConcurrent, maxQueue, inlineFileBytes } = this.config;
     return new Engine({
       backend,
       store,
       writer,
       signer,
       redactor,
-      admission: { maxConcurrent, maxQueued: maxQueue },
-      inlineFileBytes,
+      admission: admissionLimits(this.config),
+      inlineFileBytes: this.config.inlineFileBytes,
     });
   }
 

@@ -74,7 +74,7 @@ export async function checkLogPlace(list: Checklist, place: LogPlace, trust: Log
   const claim = { leafHash: hashLeaf(encodeLogEntry(entry)), index: entry.index, ...head, proof };
   list.judge(
     'log_inclusion',
-    `the ${head.size} entries under that head have it: it cannot be removed or changed any more`,
+    `it is under that head: it can no longer be removed or changed unnoticed`,
     failureIf(
       !provesInclusion(claim),
       'log_inclusion_invalid',
@@ -127,7 +127,7 @@ async function checkSignedHead(
   if (update === null) return null;
   const { origin, size } = update.checkpoint.head;
   const failure = await distrust(update.checkpoint, logKeys);
-  const success = `the log ${printable(origin)} signed this head of ${size} entries`;
+  const success = `the log ${printable(origin)} signed this head, of size ${size}`;
   return list.judge(name, success, failure) ? update : null;
 }
 

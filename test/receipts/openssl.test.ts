@@ -56,6 +56,29 @@ describe('OpenSSL, which knows nothing of us', () => {
     },
   );
 
+  it(
+    'accepts a P-256 signature over the PAE, and refuses one over a changed PAE',
+    { skip: missing('openssl') },
+    async (t) => {
+      const directory = temporaryDirectory(t);
+      const signer = KeySigner.fromPem(generatePrivateKeyPem('ecdsa-p256'));
+      const receipt = await signStatement(buildStatement(samplePredicate()), signer);
+      const { envelope } = parseReceiptFile(receipt.envelopeBytes);
+      const encoded = preAuthenticationEncoding(envelope.payloadType, envelope.payload);
+      const file = (name: string, content: Uint8Array | string): string => {
+        writeFileSync(join(directory, name), content);
+        return join(directory, name);
+      };
+      const key = file('key.pem', signer.publicKeyPem);
+      const signature = file('signature', envelope.signatures[0]?.sig ?? '');
+      const verify = (message: string): number | null =>
+        spawnSync('openssl', ['dgst', '-sha256', '-verify', key, '-signature', signature, message]).status;
+      assert.equal(verify(file('pae', encoded)), 0);
+      encoded[encoded.length - 1] = 0x20;
+      assert.equal(verify(file('changed', encoded)), 1);
+    },
+  );
+
   const tools = missing('openssl', 'jq', 'sh', 'base64');
   it('accepts the golden receipt by the commands in docs/receipt-format.md', { skip: tools }, (t) => {
     const directory = temporaryDirectory(t);
