@@ -87,7 +87,7 @@ describe('a command that cannot be observed', () => {
     assert.match(stderr, /^glasshouse: not observed: .*is not there.*\n$/);
     const { observation, filesystem } = predicateOf(installation.receiptFile);
     assert.equal(observation.level, 'none');
-    assert.match(observation.reason ?? '', /is not there/);
+    assert.match(observation.reason, /is not there/);
     assert.equal(filesystem, null);
   });
 
