@@ -38,7 +38,8 @@ static __always_inline void begin_section(struct draft *draft) {
     draft->start = draft->used;
 }
 
-static __always_inline void end_section(struct draft *draft, int index, __u8 kind, __u8 flags) {
+static __always_inline void end_section(struct draft *draft, __u64 index, __u8 kind, __u8 flags) {
+    asm volatile("%0 &= 7" : "+r"(index)); /* MAX_SECTIONS - 1: the compiler would take the check elsewhere */
     struct section *section = &draft->record.sections[index];
     section->length = (__u16)(draft->used - draft->start);
     section->kind = kind;
@@ -83,7 +84,7 @@ static __always_inline __u64 at_most(__u64 limit, __u64 value) {
 }
 
 /* Adds a string of the program. */
-static __always_inline void add_user_text(struct draft *draft, int index, const void *text) {
+static __always_inline void add_user_text(struct draft *draft, __u32 index, const void *text) {
     __u8 flags = 0;
     begin_section(draft);
     long length = bpf_probe_read_user_str(free_space(draft), PATH_LIMIT, text);
@@ -100,7 +101,7 @@ static __always_inline void add_user_text(struct draft *draft, int index, const 
     end_section(draft, index, SECTION_TEXT, flags);
 }
 
-static __always_inline void add_kernel_text(struct draft *draft, int index, const void *text) {
+static __always_inline void add_kernel_text(struct draft *draft, __u32 index, const void *text) {
     begin_section(draft);
     long length = bpf_probe_read_kernel_str(free_space(draft), PATH_LIMIT, text);
     if (length > 0) take_space(draft, (__u64)length - 1);
@@ -108,14 +109,14 @@ static __always_inline void add_kernel_text(struct draft *draft, int index, cons
 }
 
 /* Adds up to ADDRESS_LIMIT bytes of the program's memory. */
-static __always_inline void add_user_address(struct draft *draft, int index, const void *address, __u64 length) {
+static __always_inline void add_user_address(struct draft *draft, __u32 index, const void *address, __u64 length) {
     begin_section(draft);
     length = at_most(ADDRESS_LIMIT, length);
     if (address != NULL && bpf_probe_read_user(free_space(draft), length, address) == 0) take_space(draft, length);
     end_section(draft, index, SECTION_BYTES, 0);
 }
 
-static __always_inline void add_kernel_bytes(struct draft *draft, int index, const void *bytes, __u64 length) {
+static __always_inline void add_kernel_bytes(struct draft *draft, __u32 index, const void *bytes, __u64 length) {
     begin_section(draft);
     length = at_most(ADDRESS_LIMIT, length);
     if (bpf_probe_read_kernel(free_space(draft), length, bytes) == 0) take_space(draft, length);

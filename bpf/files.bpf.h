@@ -15,6 +15,12 @@
 #define O_PATH 010000000
 #define FMODE_CREATED 0x100000
 
+/* Operations of a change that are treated in their own way. */
+#define CHANGE_RENAME 1
+#define CHANGE_SYMLINK 6
+#define CHANGE_CHROOT 13
+#define CHANGE_CHDIR 14
+
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, 65536);
@@ -77,9 +83,12 @@ static __always_inline struct file_value *new_file(const struct state *state, co
     return bpf_map_lookup_elem(&files, key);
 }
 
-static __always_inline int opened(const struct state *state, int descriptor, __u32 flags) {
+/* A call of the open family has returned `descriptor`. */
+__noinline int count_open(int descriptor, __u32 flags) {
+    struct state *state = current_state();
     struct open_file open;
     struct file_key key;
+    if (state == NULL) return 0;
     if (!find_file(descriptor, &open)) {
         note_gap(GAP_UNRESOLVED);
         return 0;
@@ -108,11 +117,15 @@ static __always_inline struct file_value *used_file(const struct state *state, c
     return new_file(state, &key, open, READ(open->file, f_flags), FILE_INHERITED);
 }
 
-static __always_inline void count_file_io(const struct state *state, const struct open_file *open, __u64 bytes,
-                                          bool writes) {
-    if ((open->mode & MODE_TYPE) == MODE_FIFO) return;
-    struct file_value *value = used_file(state, open);
-    if (value == NULL) return;
+/* Counts a transfer of a struct file that is no socket. */
+__noinline int count_file(__u64 file_address, __u64 bytes, __u32 writes) {
+    struct state *state = current_state();
+    struct open_file open = {.file = (struct file *)file_address};
+    open.inode = READ(open.file, f_inode);
+    open.mode = READ(open.inode, i_mode);
+    if (state == NULL || (open.mode & MODE_TYPE) == MODE_FIFO) return 0;
+    struct file_value *value = used_file(state, &open);
+    if (value == NULL) return 0;
     if (writes) {
         ADD(value->writes, 1);
         ADD(value->bytes_written, bytes);
@@ -120,15 +133,16 @@ static __always_inline void count_file_io(const struct state *state, const struc
         ADD(value->reads, 1);
         ADD(value->bytes_read, bytes);
     }
+    return 0;
 }
 
-static __always_inline int open_failed(const struct state *state, int directory, const char *name, __u32 flags,
-                                       long result) {
-    struct draft *draft = new_draft(RECORD_OPEN_FAILED, state);
+__noinline int report_failed_open(int directory, __u64 name, __u32 flags, __s64 result) {
+    struct state *state = current_state();
+    struct draft *draft = state == NULL ? NULL : new_draft(RECORD_OPEN_FAILED, state);
     if (draft == NULL) return 0;
     draft->record.open_failed.error = (__u32)-result;
     draft->record.open_failed.flags = flags;
-    add_operand(0, directory, name);
+    write_operand(0, directory, name);
     emit(draft);
     return 0;
 }
@@ -160,8 +174,8 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result) {
         flags = regs->dx;
         break;
     }
-    if (result >= 0) return opened(state, (int)result, (__u32)flags);
-    return open_failed(state, directory, name, (__u32)flags, result);
+    if (result >= 0) return count_open((int)result, (__u32)flags);
+    return report_failed_open(directory, (__u64)name, (__u32)flags, result);
 }
 
 SEC("tp_btf/sys_exit")
@@ -190,12 +204,12 @@ int BPF_PROG(call_transfer, struct pt_regs *regs, long result) {
         from = (int)regs->si;
         to = (int)regs->di;
     }
-    if (find_file(from, &open)) count_any(state, &open, (__u64)result, false, NULL);
-    if (find_file(to, &open)) count_any(state, &open, (__u64)result, true, NULL);
+    if (find_file(from, &open)) count_any(&open, (__u64)result, false, NULL);
+    if (find_file(to, &open)) count_any(&open, (__u64)result, true, NULL);
     return 0;
 }
 
-/* One call of a table: where the arguments are. */
+/* A call that changes something, whichever of its variants it was. */
 struct change {
     __u32 operation;
     int directory;
@@ -203,16 +217,24 @@ struct change {
     int second_directory;
     const char *second;
     __u64 detail;
-    bool has_second;
+    __u32 has_second;
 };
+
+/* In a map, so that the verifier does not follow every variant on its own. */
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct change);
+} changes SEC(".maps");
 
 static __always_inline bool describe_change(struct pt_regs *regs, struct change *change) {
     __u64 a = regs->di, b = regs->si, c = regs->dx, d = regs->r10, e = regs->r8;
 #define AT(op, dir, path, info) \
     change->operation = (op), change->directory = (dir), change->name = (const char *)(path), change->detail = (info)
 #define AND(dir, path) \
-    change->second_directory = (dir), change->second = (const char *)(path), change->has_second = true
-    change->has_second = false;
+    change->second_directory = (dir), change->second = (const char *)(path), change->has_second = 1
+    change->has_second = 0;
     switch (regs->orig_ax) {
     case 82: AT(1, AT_FDCWD, a, 0); AND(AT_FDCWD, b); return true; /* rename */
     case 264: AT(1, (int)a, b, 0); AND((int)c, d); return true; /* renameat */
@@ -253,41 +275,41 @@ static __always_inline bool describe_change(struct pt_regs *regs, struct change 
     return false;
 }
 
-static __always_inline void empty_operand(struct draft *draft, int index) {
+static __always_inline void empty_operand(struct draft *draft, __u32 index) {
     begin_section(draft);
     end_section(draft, index, SECTION_PATH, 0);
     end_section(draft, index + 1, SECTION_TEXT, 0);
 }
 
+static __always_inline void add_second(struct draft *draft, const struct change *change) {
+    if (!change->has_second) return;
+    if (change->operation != CHANGE_SYMLINK) {
+        add_operand(2, change->second_directory, change->second);
+        return;
+    }
+    empty_operand(draft, 2);
+    add_user_text(draft, 3, change->second);
+}
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(call_change, struct pt_regs *regs, long result) {
     struct state *state = current_state();
-    struct change change = {};
-    if (state == NULL || is_restarted(result) || !describe_change(regs, &change)) return 0;
-    bool moves = change.operation == 1 || change.operation == 13;
-    if (moves && result == 0) ADD(counters.generation, 1);
-    bool enters = change.operation == 14;
-    if (enters && result != 0) return 0;
+    __u32 zero = 0;
+    struct change *change = bpf_map_lookup_elem(&changes, &zero);
+    if (state == NULL || change == NULL || is_restarted(result) || !describe_change(regs, change)) return 0;
+    __u32 operation = change->operation;
+    if ((operation == CHANGE_RENAME || operation == CHANGE_CHROOT) && result == 0) ADD(counters.generation, 1);
+    if (operation == CHANGE_CHDIR && result != 0) return 0;
     struct draft *draft = new_draft(RECORD_CHANGE, state);
     if (draft == NULL) return 0;
-    draft->record.change.operation = change.operation;
+    draft->record.change.operation = operation;
     draft->record.change.error = is_error(result) ? (__u32)-result : 0;
-    draft->record.change.detail = change.detail;
-    if (enters || (change.operation == 13 && result == 0)) {
-        /* It has happened: the directory itself says where it is. */
-        if (enters) add_operand(0, AT_FDCWD, NULL);
-        else add_root(0);
-    } else {
-        add_operand(0, change.directory, change.name);
-    }
-    if (change.has_second && change.operation == 6) {
-        empty_operand(draft, 2);
-        add_user_text(draft, 3, change.second);
-    } else if (change.has_second) {
-        add_operand(2, change.second_directory, change.second);
-    } else {
-        empty_operand(draft, 2);
-    }
+    draft->record.change.detail = change->detail;
+    /* Where the process has gone, the directory itself says. */
+    if (operation == CHANGE_CHDIR) add_operand(0, AT_FDCWD, NULL);
+    else if (operation == CHANGE_CHROOT && result == 0) add_root(0);
+    else add_operand(0, change->directory, change->name);
+    add_second(draft, change);
     emit(draft);
     return 0;
 }

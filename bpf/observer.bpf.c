@@ -19,8 +19,7 @@
 #include "path.bpf.h"
 
 struct open_file;
-static __always_inline void count_any(const struct state *state, const struct open_file *open, __u64 bytes,
-                                      bool writes, const void *payload);
+static __always_inline void count_any(const struct open_file *open, __u64 bytes, bool writes, const void *payload);
 
 #include "files.bpf.h"
 #include "processes.bpf.h"
@@ -31,12 +30,12 @@ static __always_inline void count_any(const struct state *state, const struct op
 
 char LICENSE[] SEC("license") = "GPL";
 
-static __always_inline void count_any(const struct state *state, const struct open_file *open, __u64 bytes,
-                                      bool writes, const void *payload) {
+/* Counts a transfer of a file or socket; `payload` is where the bytes lie, when that is known. */
+static __always_inline void count_any(const struct open_file *open, __u64 bytes, bool writes, const void *payload) {
     struct socket_work *work = socket_work();
     if (work == NULL) return;
-    if (find_socket(open, &work->socket)) count_socket_io(state, work, bytes, writes, NULL, payload);
-    else count_file_io(state, open, bytes, writes);
+    if (find_socket(open, &work->socket)) count_socket_io(bytes, writes, 0, (__u64)payload);
+    else count_file((__u64)open->file, bytes, writes);
 }
 
 SEC("tp_btf/sys_exit")
@@ -54,7 +53,7 @@ int BPF_PROG(call_io, struct pt_regs *regs, long result) {
         writes = false;
     }
     if (!find_file((int)regs->di, &open)) return 0;
-    count_any(state, &open, (__u64)result, writes, regs->orig_ax == CALL_WRITE ? (const void *)regs->si : NULL);
+    count_any(&open, (__u64)result, writes, regs->orig_ax == CALL_WRITE ? (const void *)regs->si : NULL);
     return 0;
 }
 

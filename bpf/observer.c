@@ -228,8 +228,18 @@ static int watch(struct observer *observer, struct failure *failure) {
 
 static bool add_to_epoll(int epoll, int fd, uint32_t events) {
     struct epoll_event event = {.events = events, .data.fd = fd};
-    /* EPERM: a regular file or /dev/null, which never keeps anybody waiting. */
-    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 || errno == EPERM;
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+/* A regular file or /dev/null cannot be waited for (EPERM), and nobody who speaks the protocol is behind it. */
+static bool listen_to_host(struct observer *observer) {
+    if (add_to_epoll(observer->epoll, STDIN_FILENO, EPOLLIN)) return true;
+    observer->stopping = errno == EPERM;
+    return observer->stopping;
+}
+
+static bool listen_to_reader(struct observer *observer) {
+    return add_to_epoll(observer->epoll, STDOUT_FILENO, 0) || errno == EPERM;
 }
 
 static bool open_descriptors(struct observer *observer) {
@@ -243,7 +253,7 @@ static bool open_descriptors(struct observer *observer) {
     observer->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (observer->signals < 0 || observer->epoll < 0) return false;
     /* Edge-triggered: unread records are no reason to wake up, only the kernel's wakeups are. */
-    return add_to_epoll(observer->epoll, STDIN_FILENO, EPOLLIN) && add_to_epoll(observer->epoll, STDOUT_FILENO, 0) &&
+    return listen_to_host(observer) && listen_to_reader(observer) &&
            add_to_epoll(observer->epoll, observer->signals, EPOLLIN) &&
            add_to_epoll(observer->epoll, observer->programs.events, EPOLLIN | EPOLLET);
 }

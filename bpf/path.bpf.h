@@ -75,13 +75,19 @@ static __always_inline __u8 place_flags(struct task_struct *task) {
     return flags;
 }
 
-/* Adds the path as section `index`. */
-static __noinline int add_path(int index, struct dentry *dentry, struct vfsmount *vfsmount) {
+/*
+ * Adds the path of a struct dentry below a struct vfsmount as section `index`. Functions that are not static are
+ * verified once and not at every call; pointers come as numbers, because the verifier knows nothing of their callers.
+ */
+__noinline int write_path(__u32 index, __u64 dentry_address, __u64 mount_address) {
     struct draft *draft = blank_draft();
+    struct dentry *dentry = (struct dentry *)dentry_address;
+    struct vfsmount *vfsmount = (struct vfsmount *)mount_address;
     struct walk walk = {.dentry = dentry, .mount = mount_of(vfsmount)};
-    if (draft == NULL || index < 0 || index >= MAX_SECTIONS) return 0;
+    if (draft == NULL || index >= MAX_SECTIONS) return 0;
     begin_section(draft);
     if (dentry == NULL || vfsmount == NULL) {
+        /* A descriptor that is not open: the call's own error. */
         walk.flags = TEXT_UNRESOLVED;
     } else {
         if (is_deleted(dentry)) walk.flags |= TEXT_DELETED;
@@ -95,9 +101,13 @@ static __noinline int add_path(int index, struct dentry *dentry, struct vfsmount
         walk.flags |= place_flags(current_task());
     }
     if (walk.flags & TEXT_TRUNCATED) note_gap(GAP_TRUNCATED);
-    if (walk.flags & TEXT_UNRESOLVED) note_gap(GAP_UNRESOLVED);
+    if ((walk.flags & TEXT_UNRESOLVED) && dentry != NULL) note_gap(GAP_UNRESOLVED);
     end_section(draft, index, SECTION_PATH, walk.flags);
     return 0;
+}
+
+static __always_inline void add_path(__u32 index, struct dentry *dentry, struct vfsmount *vfsmount) {
+    write_path(index, (__u64)dentry, (__u64)vfsmount);
 }
 
 static __always_inline struct file *file_of(struct task_struct *task, int descriptor) {
@@ -124,14 +134,15 @@ static __always_inline void add_root(int index) {
 
 #define AT_FDCWD (-100)
 
-/* Adds an operand (docs/observer-link.md) as sections `index` and `index` + 1. */
-static __noinline int add_operand(int index, int directory, const char *name) {
+/* Adds an operand (docs/observer-link.md) as sections `index` and `index` + 1; `address` is the name's, or 0. */
+__noinline int write_operand(__u32 index, int directory, __u64 address) {
+    const char *name = (const char *)address;
     struct draft *draft = blank_draft();
     struct task_struct *task = current_task();
     struct dentry *dentry = NULL;
     struct vfsmount *mount = NULL;
     char first = 0;
-    if (draft == NULL || index < 0 || index + 1 >= MAX_SECTIONS) return 0;
+    if (draft == NULL || index >= MAX_SECTIONS - 1) return 0;
     if (name != NULL) bpf_probe_read_user(&first, 1, name);
     if (first == '/') {
         dentry = READ(task, fs, root.dentry);
@@ -154,6 +165,10 @@ static __noinline int add_operand(int index, int directory, const char *name) {
     }
     add_user_text(draft, index + 1, name);
     return 0;
+}
+
+static __always_inline void add_operand(__u32 index, int directory, const char *name) {
+    write_operand(index, directory, (__u64)name);
 }
 
 #endif

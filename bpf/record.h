@@ -12,7 +12,7 @@
 #define MAX_ARGV_CHUNKS 32
 #define DNS_LIMIT 512
 #define ADDRESS_LIMIT 128
-#define MAX_SECTIONS 5
+#define MAX_SECTIONS 8 /* a power of two */
 #define DATA_LIMIT 16384 /* a power of two, more than two paths and two texts; a value per CPU has 32 KiB at most */
 
 /* Types of records are those of the frames that they become (docs/observer-link.md). */
@@ -107,7 +107,6 @@ struct record {
     __u16 reserved;
     __u32 data_bytes;
     struct section sections[MAX_SECTIONS];
-    __u32 padding;
     union {
         struct {
             __u64 parent_birth;

@@ -26,6 +26,7 @@ struct connecting {
     __u32 pid;
     __u32 tid;
     __u64 inode;
+    __u64 sock;
     __u64 type;
 };
 
@@ -107,8 +108,8 @@ static __always_inline bool find_socket(const struct open_file *open, struct ope
 }
 
 /* The length of the address; 0 when the socket has none. */
-static __always_inline __u32 inet_peer(const struct sock *sock, __u16 family, struct inet_address *address) {
-    address->family = family;
+static __always_inline __u32 inet_peer(const struct sock *sock, __u32 family, struct inet_address *address) {
+    address->family = (__u16)family;
     address->port = READ(sock, __sk_common.skc_dport);
     if (address->port == 0) return 0;
     if (family == FAMILY_INET) {
@@ -120,9 +121,9 @@ static __always_inline __u32 inet_peer(const struct sock *sock, __u16 family, st
     return 28;
 }
 
-static __always_inline __u32 inet_local(const struct sock *sock, __u16 family, struct inet_address *address) {
+static __always_inline __u32 inet_local(const struct sock *sock, __u32 family, struct inet_address *address) {
     __u16 port = READ(sock, __sk_common.skc_num);
-    address->family = family;
+    address->family = (__u16)family;
     address->port = bpf_htons(port);
     if (port == 0) return 0;
     if (family == FAMILY_INET) {
@@ -134,7 +135,7 @@ static __always_inline __u32 inet_local(const struct sock *sock, __u16 family, s
     return 28;
 }
 
-static __always_inline void add_unix_address(struct draft *draft, int index, const struct sock *sock) {
+static __always_inline void add_unix_address(struct draft *draft, __u32 index, const struct sock *sock) {
     struct unix_address *address = NULL;
     if (sock != NULL && bpf_core_type_exists(struct unix_sock))
         address = READ((const struct unix_sock *)sock, addr);
@@ -148,17 +149,21 @@ static __always_inline void add_unix_address(struct draft *draft, int index, con
     add_kernel_bytes(draft, index, name, length < 0 ? 0 : (__u32)length);
 }
 
-/* Adds the socket's own address and its peer's as sections `index` and `index` + 1. */
-static __always_inline void add_addresses(struct draft *draft, int index, const struct sock *sock, __u16 family) {
+/* Adds a struct sock's own address and its peer's as sections 1 and 2. */
+__noinline int write_addresses(__u64 address, __u32 family) {
+    const struct sock *sock = (const struct sock *)address;
+    const __u32 index = 1;
+    struct draft *draft = blank_draft();
+    if (draft == NULL) return 0;
     if (family == FAMILY_UNIX) {
         const struct sock *peer = NULL;
         if (bpf_core_type_exists(struct unix_sock)) peer = READ((const struct unix_sock *)sock, peer);
         add_unix_address(draft, index, sock);
         add_unix_address(draft, index + 1, peer);
-        return;
+        return 0;
     }
     struct socket_work *work = socket_work();
-    if (work == NULL) return;
+    if (work == NULL) return 0;
     bool inet = family == FAMILY_INET || family == FAMILY_INET6;
     __builtin_memset(&work->local, 0, sizeof(work->local));
     __builtin_memset(&work->peer, 0, sizeof(work->peer));
@@ -166,6 +171,7 @@ static __always_inline void add_addresses(struct draft *draft, int index, const 
     __u32 peer = inet ? inet_peer(sock, family, &work->peer) : 0;
     add_kernel_bytes(draft, index, &work->local, local);
     add_kernel_bytes(draft, index + 1, &work->peer, peer);
+    return 0;
 }
 
 static __always_inline struct draft *new_socket_draft(const struct state *state, const struct open_socket *socket,
@@ -221,7 +227,7 @@ static __always_inline struct peer_value *new_peer(const struct state *state, co
     draft->record.socket.tracked = 1;
     __u32 length = key->family == FAMILY_INET6 ? 28 : 16;
     add_user_address(draft, 0, destination, length);
-    add_addresses(draft, 1, socket->sock, socket->family);
+    write_addresses((__u64)socket->sock, socket->family);
     if (!emit(draft)) {
         bpf_map_delete_elem(&peers, key);
         return NULL;
@@ -250,13 +256,16 @@ static __always_inline void emit_dns(const struct state *state, struct socket_wo
 }
 
 /* Counts one message of the socket in `work`; `payload` is where it lies, when that is known. */
-static __always_inline void count_socket_io(const struct state *state, struct socket_work *work, __u64 bytes,
-                                            bool sends, const void *destination, const void *payload) {
+__noinline int count_socket_io(__u64 bytes, __u32 sends, __u64 destination_address, __u64 payload_address) {
+    const void *destination = (const void *)destination_address, *payload = (const void *)payload_address;
+    struct state *state = current_state();
+    struct socket_work *work = socket_work();
+    if (state == NULL || work == NULL) return 0;
     make_peer_key(work, state, destination);
     struct peer_value *value = bpf_map_lookup_elem(&peers, &work->key);
     if (value == NULL) value = new_peer(state, &work->socket, &work->key, destination);
     if (sends && work->key.port == bpf_htons(PORT_DNS) && payload != NULL) emit_dns(state, work, payload, bytes);
-    if (value == NULL) return;
+    if (value == NULL) return 0;
     if (sends) {
         ADD(value->sends, 1);
         ADD(value->bytes_sent, bytes);
@@ -264,30 +273,28 @@ static __always_inline void count_socket_io(const struct state *state, struct so
         ADD(value->receives, 1);
         ADD(value->bytes_received, bytes);
     }
+    return 0;
 }
 
-static __always_inline void count_message(const struct state *state, struct socket_work *work, __u64 bytes,
-                                          bool sends) {
+static __always_inline void count_message(const struct socket_work *work, __u64 bytes, bool sends) {
     const struct user_message *message = &work->message;
     __u64 part[2] = {};
-    const void *destination = sends && message->name != 0 ? (const void *)message->name : NULL;
-    const void *payload = NULL;
+    __u64 destination = sends ? message->name : 0, payload = 0;
     /* Of a message in several parts only the first is looked at. */
     if (sends && message->vector_length > 0 &&
         bpf_probe_read_user(part, sizeof(part), (void *)message->vector) == 0 && part[1] >= bytes)
-        payload = (const void *)part[0];
-    count_socket_io(state, work, bytes, sends, destination, payload);
+        payload = part[0];
+    count_socket_io(bytes, sends, destination, payload);
 }
 
-static __always_inline int count_messages(const struct state *state, struct socket_work *work, const void *messages,
-                                          long count, bool sends) {
+static __always_inline int count_messages(struct socket_work *work, const void *messages, long count, bool sends) {
     for (int i = 0; i < MESSAGES_LOOKED_AT; i++) {
         if (i >= count) return 0;
         if (bpf_probe_read_user(&work->message, sizeof(work->message), messages + i * sizeof(work->message)) != 0) {
             note_gap(GAP_UNREADABLE);
             return 0;
         }
-        count_message(state, work, work->message.length, sends);
+        count_message(work, work->message.length, sends);
     }
     if (count > MESSAGES_LOOKED_AT) ADD(counters.gaps[GAP_BATCH], (__u64)(count - MESSAGES_LOOKED_AT));
     return 0;
@@ -300,18 +307,18 @@ static __always_inline int socket_messages(struct pt_regs *regs, long result, bo
     if (!find_file((int)regs->di, &work->open) || !find_socket(&work->open, &work->socket)) return 0;
     switch (regs->orig_ax) {
     case CALL_SENDTO:
-        count_socket_io(state, work, (__u64)result, true, (const void *)regs->r8, (const void *)regs->si);
+        count_socket_io((__u64)result, true, regs->r8, regs->si);
         return 0;
     case CALL_RECVFROM:
-        count_socket_io(state, work, (__u64)result, false, NULL, NULL);
+        count_socket_io((__u64)result, false, 0, 0);
         return 0;
     case CALL_SENDMSG:
     case CALL_RECVMSG:
         if (bpf_probe_read_user(&work->message, 56, (void *)regs->si) != 0) note_gap(GAP_UNREADABLE);
-        count_message(state, work, (__u64)result, sends);
+        count_message(work, (__u64)result, sends);
         return 0;
     }
-    return count_messages(state, work, (const void *)regs->si, result, sends);
+    return count_messages(work, (const void *)regs->si, result, sends);
 }
 
 SEC("tp_btf/sys_exit")
@@ -330,13 +337,16 @@ static __always_inline void remember_connect(const struct state *state, const st
         .pid = state->pid,
         .tid = (__u32)bpf_get_current_pid_tgid(),
         .inode = socket->inode,
+        .sock = (__u64)socket->sock,
         .type = socket->type,
     };
     __u64 key = (__u64)socket->sock;
     bpf_map_update_elem(&connecting, &key, &entry, BPF_ANY);
 }
 
-static __always_inline void emit_outcome(const struct connecting *entry, const struct sock *sock, int newstate) {
+static __always_inline void emit_outcome(const struct connecting *entry, int newstate) {
+    /* As a number: the hook's own pointer is of a kind that only the verifier's own functions take. */
+    const struct sock *sock = (const struct sock *)entry->sock;
     struct state owner = {.birth = entry->birth, .pid = entry->pid};
     struct open_socket socket = {
         .sock = (struct sock *)sock,
@@ -350,7 +360,7 @@ static __always_inline void emit_outcome(const struct connecting *entry, const s
     draft->record.tid = entry->tid;
     begin_section(draft);
     end_section(draft, 0, SECTION_BYTES, 0);
-    add_addresses(draft, 1, sock, socket.family);
+    write_addresses((__u64)sock, socket.family);
     emit(draft);
 }
 
@@ -362,7 +372,7 @@ int BPF_PROG(on_socket_state, const struct sock *sock, int oldstate, int newstat
     if (entry == NULL) return 0;
     struct connecting copy = *entry;
     bpf_map_delete_elem(&connecting, &key);
-    emit_outcome(&copy, sock, newstate);
+    emit_outcome(&copy, newstate);
     return 0;
 }
 
@@ -397,7 +407,7 @@ int BPF_PROG(call_socket, struct pt_regs *regs, long result) {
     struct draft *draft = new_socket_draft(state, socket, operation, error);
     if (draft == NULL) return 0;
     add_user_address(draft, 0, address, length);
-    add_addresses(draft, 1, socket->sock, socket->family);
+    write_addresses((__u64)socket->sock, socket->family);
     emit(draft);
     return 0;
 }

@@ -63,6 +63,23 @@ async function ensureMade(directory, what, product, signal) {
 }
 
 /**
+ * Builds the observer and the program that holds commands for it, unless nothing has changed.
+ * @param {AbortSignal} signal
+ */
+export async function ensureObserver(signal) {
+  const build = inRepository('build', 'observer');
+  const stamp = inRepository('build', 'observer', '.glasshouse-stamp');
+  const key = fingerprint(['bpf', 'guest']);
+  const isBuilt = ['observer', 'hold'].every((name) => existsSync(inRepository('build', 'observer', name)));
+  if (isBuilt && isStamped(stamp, key)) return;
+  const log = inRepository('build', 'logs', 'observer.log');
+  await withProgress('building the observer', () =>
+    runLogged('make', ['-C', inRepository('bpf'), `BUILD=${build}`], { log, signal }),
+  );
+  writeStamp(stamp, key);
+}
+
+/**
  * Builds the guest image, or the part of it that is out of date. Needs the compiled TypeScript and guest init.
  * @param {AbortSignal} signal
  */

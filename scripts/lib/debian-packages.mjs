@@ -25,6 +25,13 @@ export const REQUIREMENTS = [
   need('make', 'builds guest init and the SQLite binding', 'make'),
   need('g++', 'compiles the SQLite binding', 'g++'),
   need('python3', 'is needed by node-gyp and mmdebstrap', 'python3'),
+  need('clang', 'compiles the BPF programs of the observer', 'clang'),
+  need('bpftool', 'makes them a part of the observer', 'bpftool'),
+  need('libbpf-dev', 'has the library that loads them', 'clang'),
+  need('libelf-dev', 'is needed by libbpf', 'clang'),
+  need('zlib1g-dev', 'is needed by libelf', 'clang'),
+  need('strace', 'is what observation is tested against', 'strace'),
+  need('git', 'is one of the commands that observation is tested with', 'git'),
   need('uidmap', 'lets mmdebstrap work without root', 'newuidmap', true),
   need('fakeroot', 'gives the files of the guest their owners without root', 'fakeroot', true),
 ];

@@ -19,6 +19,8 @@ const WORDS: Readonly<Record<string, string>> = {
 export function describeFailure({ reason, errno, detail }: Failed): string {
   const words = WORDS[reason] ?? `it failed (${reason})`;
   const error = errno === 0 ? '' : ` [${errorName(errno)}]`;
-  const rest = detail.trim() === '' ? '' : `: ${detail.trim().replaceAll(/\s+/g, ' ').slice(0, 300)}`;
+  const isExplained = reason === 'no_privilege' || reason === 'no_btf';
+  const rest =
+    isExplained || detail.trim() === '' ? '' : `: ${detail.trim().replaceAll(/\s+/g, ' ').slice(0, 300)}`;
   return `${words}${error}${rest}`;
 }

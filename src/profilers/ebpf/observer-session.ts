@@ -88,9 +88,10 @@ export class ObserverSession implements ObservationSession {
   async finish(): Promise<Observed | Unobserved> {
     const attached = this.#attached;
     if (attached === null) {
+      const reason = this.#lossReason ?? 'the command was never started';
       await this.#process.end();
       await this.#over;
-      return notObserved(this.#lossReason ?? 'the command was never started');
+      return notObserved(reason);
     }
     await this.#collect();
     return attached.builder.record({
