@@ -22,6 +22,17 @@ const OBSERVER_SETTINGS: readonly SettingName[] = [
   'observer_peer_records',
   'observer_argv_bytes',
 ];
+/** What the snapshot for executions with the default limits depends on. */
+const WARM_SETTINGS: readonly SettingName[] = [
+  'data_dir',
+  'image_dir',
+  'backend',
+  'qemu_bin',
+  'accelerator',
+  'default_memory_mb',
+  'default_cpus',
+  'default_disk_mb',
+];
 const RUN_SETTINGS: readonly SettingName[] = [
   ...COMMON,
   'backend',
@@ -223,7 +234,7 @@ function defineRest(define: Define, program: Command): void {
   )
     .description('check it and say what it consists of')
     .option(json, 'for programs');
-  define(image, 'warm', RUN_SETTINGS, async (services, console, flags) =>
+  define(image, 'warm', WARM_SETTINGS, async (services, console, flags) =>
     (await import('./image.js')).warmGuestImage(services, console, flags['json'] === true),
   )
     .description('make the snapshot that virtual machines are cloned from, or check it')

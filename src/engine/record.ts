@@ -81,7 +81,10 @@ export function executionRecord(
   });
 }
 
-function snapshotRecord(snapshot: SnapshotIdentity | null, at: Date): Execution['snapshot'] {
+function snapshotRecord(
+  snapshot: SnapshotIdentity | null,
+  at: Date,
+): NonNullable<Execution['snapshot']> | null {
   if (snapshot === null) return null;
   return { sha256: snapshot.sha256, age_ms: Math.max(0, at.getTime() - snapshot.createdAt.getTime()) };
 }

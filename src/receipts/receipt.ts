@@ -125,8 +125,8 @@ export interface Execution {
   readonly isolation: string;
   /** Null when whoever knew it died. */
   readonly start: 'cold' | 'restored' | 'pooled' | null;
-  /** What the guest was a clone of. */
-  readonly snapshot: { readonly sha256: string; readonly age_ms: number } | null;
+  /** What the guest was a clone of; absent in receipts that were made before there were clones. */
+  readonly snapshot?: { readonly sha256: string; readonly age_ms: number } | null;
   readonly vmm_version: string | null;
   /** sha256 by part of the guest image. */
   readonly image: Readonly<Record<string, string>> | null;

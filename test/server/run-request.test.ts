@@ -44,6 +44,8 @@ describe('a run request', () => {
       onInterrupted: null,
       timeoutMs: 10_000,
       deadlineMs: null,
+      observation: null,
+      fresh: false,
       limits: { memoryMb: 128, cpus: 1, diskMb: 64, pids: 64, outputBytes: 1_048_576 },
     });
   });
