@@ -13,6 +13,7 @@ import { runCommandLine } from './cli/program.js';
 import { type Services, type SettingFlags } from './cli/services.js';
 import { loadConfiguration, readSurroundings } from './config/load.js';
 import { type Configuration } from './config/settings.js';
+import { type AdmissionLimits } from './engine/admission.js';
 import { type Engine } from './engine/engine.js';
 import { type KeyRing } from './receipts/key-ring.js';
 import { type ReceiptStore } from './receipts/store.js';
@@ -43,6 +44,17 @@ const BACKENDS: Readonly<Record<string, (config: Configuration) => Promise<Execu
     });
   },
 };
+
+function admissionLimits(config: Configuration): AdmissionLimits {
+  const { maxConcurrent, maxQueue, queueTimeoutMs, maxTotalMemoryMb, maxTotalCpus } = config;
+  return {
+    maxConcurrent,
+    memoryMb: maxTotalMemoryMb,
+    cpus: maxTotalCpus,
+    maxQueued: maxQueue,
+    queueTimeoutMs,
+  };
+}
 
 function privateDirectory(config: Configuration, name: string): string {
   const directory = path.join(config.dataDir, name);
@@ -122,14 +134,13 @@ class ComposedServices implements Services {
     const writer = await this.writer();
     const { signer } = await this.keyRing();
     await this.#recover(store, writer);
-    const { maxConcurrent, maxQueue, inlineFileBytes } = this.config;
     return new Engine({
       backend,
       store,
       writer,
       signer,
-      admission: { maxConcurrent, maxQueued: maxQueue },
-      inlineFileBytes,
+      admission: admissionLimits(this.config),
+      inlineFileBytes: this.config.inlineFileBytes,
     });
   }
 

@@ -17,6 +17,21 @@ export interface Limits {
   readonly outputBytes: number;
 }
 
+/** What one execution takes of the host at most, with what its isolation costs. */
+export interface Footprint {
+  readonly memoryMb: number;
+  readonly cpus: number;
+}
+
+/** A number that a backend reports about itself, for GET /metrics. */
+export interface BackendGauge {
+  /** Lower case letters, digits and `_`, with the unit at its end, for example `pool_resident_bytes`. */
+  readonly name: string;
+  /** One sentence for people. */
+  readonly help: string;
+  readonly value: number;
+}
+
 /** What to run: a Python program, or a command with its arguments. */
 export type Program =
   | { readonly kind: 'python'; readonly code: string; readonly args: readonly string[] }
@@ -157,6 +172,13 @@ export interface ExecutionBackend {
   prepare(signal: AbortSignal): Promise<void>;
   /** Valid after prepare(). */
   describe(): BackendDescription;
+  /**
+   * What an execution with these limits takes of this machine; valid at any time. Nothing, where limits are not
+   * enforced: then nobody can say.
+   */
+  footprint(limits: Limits): Footprint;
+  /** Numbers of this moment; cheap, because whoever reads the metrics waits for it. The same names at every time. */
+  gauges(): readonly BackendGauge[];
   /** Tries for real whether this backend works here. Never throws for a machine that lacks something. */
   probe(signal: AbortSignal): Promise<ProbeReport>;
   /** Resolves when the program runs. Rejects, leaving nothing behind, when it cannot be started. */

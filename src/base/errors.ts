@@ -11,6 +11,8 @@ export const ERROR_CODES = {
   command_not_executable: 'The command exists but cannot be executed.',
   not_found: 'Nothing is stored under that name.',
   overloaded: 'The queue is full; try again later.',
+  queue_timeout: 'The execution did not get its turn in time and was not started; try again later.',
+  deadline_exceeded: 'The deadline of the request, which includes the wait, passed.',
 
   // The machine lacks something.
   backend_unavailable: 'The backend cannot run on this machine.',
@@ -75,11 +77,18 @@ export class GlasshouseError extends Error {
   readonly code: ErrorCode;
   /** The request field that the error is about, as a JSON pointer without the leading slash; null if none. */
   readonly field: string | null;
+  /** Milliseconds after which trying again has a prospect of success; null when nobody can say. */
+  readonly retryAfterMs: number | null;
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown; field?: string } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; field?: string; retryAfterMs?: number } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.field = options.field ?? null;
+    this.retryAfterMs = options.retryAfterMs ?? null;
   }
 }
 

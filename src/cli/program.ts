@@ -35,7 +35,7 @@ export async function runCommandLine(args: readonly string[], compose: Compose):
   const console = new Console();
   const state = { exitCode: 0 };
   try {
-    await buildProgram(compose, console, state).parseAsync(args, { from: 'user' });
+    await buildProgram(compose, console, state, args[0]).parseAsync(args, { from: 'user' });
     return state.exitCode;
   } catch (error) {
     return report(console, error);
@@ -56,7 +56,13 @@ function report(console: Console, error: unknown): number {
   return EXIT_CODES.failure;
 }
 
-function buildProgram(compose: Compose, console: Console, state: { exitCode: number }): Command {
+/** `named` is the first argument. For `run`, nothing else is defined: a command is waiting for it. */
+function buildProgram(
+  compose: Compose,
+  console: Console,
+  state: { exitCode: number },
+  named: string | undefined,
+): Command {
   const program = new Command('glasshouse')
     .description('Runs code that nobody vouches for and returns a signed receipt of what happened.')
     .version(VERSION)
@@ -81,10 +87,11 @@ function buildProgram(compose: Compose, console: Console, state: { exitCode: num
     return command;
   };
 
+  defineRun(define, program);
+  if (named === 'run') return program;
   define(program, 'serve', SETTING_NAMES, async (services) =>
     (await import('./serve.js')).serve(services, console),
   ).description('serve POST /run over HTTP');
-  defineRun(define, program);
   defineVerify(define, program);
   defineReceipts(define, program);
   defineLog(define, program);

@@ -8,7 +8,6 @@ import { type ExecutionControl, type ExecutionRequest } from '../engine/request.
 import { type Console } from './console.js';
 import { EXIT_CODES, SIGNAL_BASE } from './exit-codes.js';
 import { ForwardedOutput } from './forward-output.js';
-import { readInputFiles } from './input-files.js';
 import { captureStreams, planStreams, type RunStreams } from './run-streams.js';
 import { type Services } from './services.js';
 import { standardInput } from './standard-input.js';
@@ -44,17 +43,22 @@ export async function run(services: Services, console: Console, options: RunOpti
   });
   await using stdin = standardInput();
   const request: ExecutionRequest = {
+    client: 'command line',
     program: { kind: 'command', argv: options.argv },
     environment: here ? { ...ownEnvironment(), ...options.environment } : options.environment,
-    inputFiles: await readInputFiles(options.files),
+    inputFiles: await inputFilesOf(options.files),
     stdin: here ? 'inherit' : stdin,
     ...planOf(streams),
     capture: { keepBytes: KEPT_OUTPUT_BYTES, endAfterBytes: null },
     listener: output,
+    // What the program has written is worth a wait, also after it was ended.
+    onInterrupted: null,
+    onQueued: null,
     onStarted: (control) => {
       program.control = control;
     },
     timeoutMs: options.timeoutMs,
+    deadlineMs: null,
     limits: limitsOf(services),
   };
   const engine = await services.engine(backend);
@@ -89,6 +93,11 @@ function planOf(
 ): Pick<ExecutionRequest, 'stdout' | 'stderr' | 'inheritedStdout' | 'inheritedStderr' | 'streamsCombined'> {
   const { stdout, stderr, inheritedStdout, inheritedStderr, streamsCombined } = streams;
   return { stdout, stderr, inheritedStdout, inheritedStderr, streamsCombined };
+}
+
+async function inputFilesOf(names: readonly string[]): Promise<ExecutionRequest['inputFiles']> {
+  if (names.length === 0) return [];
+  return (await import('./input-files.js')).readInputFiles(names);
 }
 
 function ownEnvironment(): Readonly<Record<string, string>> {

@@ -10,6 +10,9 @@ import {
 
 const MIB = 1024 * 1024;
 const LARGEST_PORT = 65_535;
+/** Part of the memory that executions may take; the rest is for the server and the system's caches. */
+const MEMORY_SHARE = 0.75;
+const SMALLEST_TOTAL_MEMORY_MB = 512;
 const ONE_DAY_MS = 24 * 60 * 60 * 1000;
 
 function integer(
@@ -101,6 +104,23 @@ export const SETTINGS = {
     { minimum: 0, maximum: 100_000 },
     'Executions that may wait for their turn; further ones are refused with `overloaded`.',
   ),
+  queue_timeout_ms: integer(
+    120_000,
+    { minimum: 1, maximum: ONE_DAY_MS },
+    'Longest time that an execution waits for its turn, in milliseconds; then it is refused with `queue_timeout`.',
+  ),
+  max_total_memory_mb: integer(
+    (surroundings) => Math.max(SMALLEST_TOTAL_MEMORY_MB, Math.floor(surroundings.memoryMb * MEMORY_SHARE)),
+    { minimum: 16, maximum: 1_073_741_824 },
+    'Memory of all executions that run at the same time, with what isolation costs, in MiB.',
+    'three quarters of the memory that the server may use',
+  ),
+  max_total_cpus: integer(
+    (surroundings) => surroundings.cpuCount,
+    { minimum: 1, maximum: 65_536 },
+    'CPUs of all executions that run at the same time; one that asks for more than these runs alone.',
+    'number of CPUs',
+  ),
   max_connections: integer(
     512,
     { minimum: 1, maximum: 65_535 },
@@ -115,6 +135,11 @@ export const SETTINGS = {
     1 * MIB,
     { minimum: 0, maximum: 64 * MIB },
     'Bytes of output files, all together, that an answer carries itself; the rest is fetched by path.',
+  ),
+  stream_heartbeat_ms: integer(
+    15_000,
+    { minimum: 10, maximum: 3_600_000 },
+    'Time without an event after which an event stream gets a comment, in milliseconds.',
   ),
   default_timeout_ms: integer(
     10_000,

@@ -1,5 +1,6 @@
 import {
   type BackendDescription,
+  type BackendGauge,
   type ExecutionBackend,
   type OutputFile,
   PYTHON_CODE_FILE,
@@ -12,7 +13,7 @@ import { buildStatement, signStatement } from '../receipts/statement.js';
 import { type Signer } from '../receipts/signer.js';
 import { type ReceiptStore } from '../receipts/store.js';
 import { type ReceiptWriter } from '../receipts/store-writer.js';
-import { Admission, type AdmissionLimits } from './admission.js';
+import { Admission, type AdmissionLimits, type AdmissionLoad, type Applicant } from './admission.js';
 import { type CapturedStream, type CompletedExecution, type CompletedFile } from './completed.js';
 import { notStarted, runOnce } from './execution.js';
 import { buildPredicate, executionRecord, type RecordParts, requestRecord } from './record.js';
@@ -54,25 +55,40 @@ export class Engine {
     return this.#admission.queued;
   }
 
+  /** What runs and waits now. */
+  get load(): AdmissionLoad {
+    return this.#admission.load;
+  }
+
+  /** Milliseconds after which one that is refused now may expect a place in the queue. */
+  get retryAfterMs(): number {
+    return this.#admission.retryAfterMs;
+  }
+
+  gauges(): readonly BackendGauge[] {
+    return this.#options.backend.gauges();
+  }
+
   describeBackend(): BackendDescription {
     return this.#options.backend.describe();
   }
 
   /**
-   * Runs one program to its end. Whatever the program does is an outcome and not an error. Rejects with
-   * `overloaded` or `canceled` before anything was started, or when the backend could never be prepared or
-   * the receipt cannot be stored.
+   * Runs one program to its end. Whatever the program does is an outcome and not an error. Rejects as
+   * Admission.enter() does before anything was started, or when the backend could never be prepared or the receipt
+   * cannot be stored.
    */
   async run(request: ExecutionRequest, signal: AbortSignal): Promise<CompletedExecution> {
     const { backend, store } = this.#options;
     const arrivedAt = performance.now();
-    using _place = await this.#admission.enter(signal);
+    using _place = await this.#admission.enter(applicantOf(request, backend), signal);
+    const queueMs = performance.now() - arrivedAt;
     const unprepared = await this.#prepareFailure(signal);
     const description = backend.describe();
     const executionId = uuidv7();
     const startedAt = new Date();
     const begunAt = performance.now();
-    const queueMs = begunAt - arrivedAt;
+    const deadlineMs = request.deadlineMs === null ? null : request.deadlineMs - (begunAt - arrivedAt);
     store.begin({
       executionId,
       startedAt: startedAt.toISOString(),
@@ -82,7 +98,7 @@ export class Engine {
     });
     await using ended =
       unprepared === null
-        ? await runOnce(backend, request, executionId, signal)
+        ? await runOnce(backend, request, executionId, deadlineMs, signal)
         : notStarted(request, unprepared);
     // By the monotonic clock, so that a step of the wall clock cannot make the end come before the start.
     const finishedAt = new Date(startedAt.getTime() + Math.round(performance.now() - begunAt));
@@ -156,6 +172,11 @@ export class Engine {
     await writer.write({ receipt, statement, outputs });
     return receipt.receiptId;
   }
+}
+
+function applicantOf(request: ExecutionRequest, backend: ExecutionBackend): Applicant {
+  const { client, deadlineMs, onQueued, limits } = request;
+  return { client, deadlineMs, onQueued, footprint: backend.footprint(limits) };
 }
 
 function canDescribeItself(backend: ExecutionBackend): boolean {

@@ -29,16 +29,18 @@ export interface EndedExecution extends AsyncDisposable {
 
 /**
  * One whole run: start, the race of all endings (the program's own, the deadline, too much output, the caller's
- * abort), kill where needed. The first ending wins; everything hangs on one AbortController. Never rejects for
+ * abort), kill where needed. `deadlineMs` is what is left of the time of the whole request. The first ending wins; everything hangs on one AbortController. Never rejects for
  * anything that the program or the backend did.
  */
 export async function runOnce(
   backend: ExecutionBackend,
   request: ExecutionRequest,
   executionId: string,
+  deadlineMs: number | null,
   signal: AbortSignal,
 ): Promise<EndedExecution> {
-  const interruption = new InterruptionController(signal);
+  const interruption = new InterruptionController(signal, request.onInterrupted);
+  interruption.interruptAfter(deadlineMs, 'deadline');
   const capture = new OutputCapture(request.capture, request.listener, () => {
     interruption.interrupt('output_limit');
   });
@@ -52,12 +54,13 @@ export async function runOnce(
     return neverRan(outcomeOfFailedStart(asGlasshouseError(error), interruption.cause), capture, stdin);
   }
   try {
-    interruption.interruptAfter(request.timeoutMs);
+    interruption.interruptAfter(request.timeoutMs, 'timeout');
     void handle.programEnded.then(() => {
       interruption.stopClock();
     });
     const ending = new Ending(backend, handle, interruption);
     request.onStarted?.({
+      executionId,
       signal: (name) => backend.signal(handle, name),
       kill: () => backend.kill(handle),
     });
@@ -85,13 +88,15 @@ class InterruptionController {
   readonly #controller = new AbortController();
   readonly #outer: AbortSignal;
   #cause: Interruption | null = null;
-  #timer: NodeJS.Timeout | null = null;
+  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #onInterrupted: (() => void) | null;
   readonly #cancel = (): void => {
     this.interrupt('canceled');
   };
 
-  constructor(outer: AbortSignal) {
+  constructor(outer: AbortSignal, onInterrupted: (() => void) | null) {
     this.#outer = outer;
+    this.#onInterrupted = onInterrupted;
     if (outer.aborted) this.#cancel();
     else outer.addEventListener('abort', this.#cancel, { once: true });
   }
@@ -108,18 +113,20 @@ class InterruptionController {
     if (this.#cause !== null) return;
     this.#cause = cause;
     this.#controller.abort(cause);
+    this.#onInterrupted?.();
   }
 
-  interruptAfter(milliseconds: number | null): void {
+  interruptAfter(milliseconds: number | null, cause: 'timeout' | 'deadline'): void {
     if (milliseconds === null) return;
-    this.#timer = setTimeout(() => {
-      this.interrupt('timeout');
+    const timer = setTimeout(() => {
+      this.interrupt(cause);
     }, milliseconds);
+    this.#timers.push(timer);
   }
 
-  /** The deadline no longer counts: the program met it. */
+  /** The deadlines no longer count: the program met them. */
   stopClock(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    for (const timer of this.#timers) clearTimeout(timer);
   }
 
   /** Calls back at once when the run was already interrupted. */
@@ -163,7 +170,7 @@ class Ending {
 
   /** A deadline is announced with SIGTERM, so that a program can save what it has; the other causes are final. */
   async #end(cause: Interruption): Promise<void> {
-    if (cause === 'timeout') {
+    if (cause === 'timeout' || cause === 'deadline') {
       await this.#backend.signal(this.#handle, 'SIGTERM');
       await this.#endedWithin(TERMINATION_GRACE_MS);
     }

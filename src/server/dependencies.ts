@@ -1,6 +1,7 @@
 import { type FastifyBaseLogger } from 'fastify';
-import { type BackendDescription } from '../backends/backend.js';
+import { type BackendDescription, type BackendGauge } from '../backends/backend.js';
 import { type Configuration } from '../config/settings.js';
+import { type AdmissionLoad } from '../engine/admission.js';
 import { type CompletedExecution } from '../engine/completed.js';
 import { type ExecutionRequest } from '../engine/request.js';
 import { type ExecutionStatus } from '../receipts/receipt.js';
@@ -13,6 +14,12 @@ export interface ExecutionEngine {
    * @throws GlasshouseError when there is no receipt, for example `overloaded`.
    */
   run(request: ExecutionRequest, signal: AbortSignal): Promise<CompletedExecution>;
+  /** What runs and waits now. */
+  readonly load: AdmissionLoad;
+  /** Milliseconds after which one that is refused now may expect a place. */
+  readonly retryAfterMs: number;
+  /** Numbers that the backend reports of itself. */
+  gauges(): readonly BackendGauge[];
 }
 
 export interface BackendStatus {

@@ -5,9 +5,6 @@ import { dottedField } from './field-name.js';
 
 export const PROBLEM_MEDIA_TYPE = 'application/problem+json';
 
-/** Seconds after which a refused client may try again. */
-const RETRY_AFTER_SECONDS = 1;
-
 /** The HTTP status of an error that has no status of its own; docs/errors.md is held against this table. */
 export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   invalid_request: 422,
@@ -17,6 +14,8 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   command_not_executable: 422,
   not_found: 404,
   overloaded: 429,
+  queue_timeout: 503,
+  deadline_exceeded: 503,
   output_closed: 500,
   backend_unavailable: 503,
   tool_missing: 503,
@@ -107,9 +106,15 @@ export function malformed(
 /** What a client may know about an error: everything, except for the insides of a defect. */
 export function problemOf(error: GlasshouseError): Problem {
   const field = error.field === null ? null : dottedField(error.field);
-  const headers: Record<string, string> =
-    error.code === 'overloaded' ? { 'retry-after': String(RETRY_AFTER_SECONDS) } : {};
-  return problem(error.code, publicDetail(error.code, error.message), { field, headers });
+  return problem(error.code, publicDetail(error.code, error.message), {
+    field,
+    headers: error.retryAfterMs === null ? {} : { 'retry-after': wholeSeconds(error.retryAfterMs) },
+  });
+}
+
+/** delay-seconds of Retry-After (RFC 9110, 10.2.3): rounded up, so that nobody comes too early. */
+function wholeSeconds(milliseconds: number): string {
+  return String(Math.max(1, Math.ceil(milliseconds / 1000)));
 }
 
 /** The message of an error, unless it is a defect: that may name what is nobody's business. */
@@ -121,7 +126,11 @@ export function publicDetail(code: ErrorCode, message: string): string {
 
 /** The document as JSON text; `requestId` becomes its `instance`. */
 export function encodeProblem(problem: Problem, requestId: string): string {
-  return JSON.stringify({
+  return JSON.stringify(problemDocument(problem, requestId));
+}
+
+export function problemDocument(problem: Problem, requestId: string): Record<string, unknown> {
+  return {
     type: `urn:glasshouse:error:${problem.code}`,
     title: ERROR_CODES[problem.code],
     status: problem.status,
@@ -130,7 +139,7 @@ export function encodeProblem(problem: Problem, requestId: string): string {
     code: problem.code,
     ...(problem.field === null ? {} : { field: problem.field }),
     ...problem.extensions,
-  });
+  };
 }
 
 export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
@@ -153,10 +162,10 @@ export function rawProblemAnswer(problem: Problem, requestId: string): string {
   return `${head.join('\r\n')}\r\n\r\n${body}`;
 }
 
-export function overloaded(): Problem {
-  return problemOf(
-    new GlasshouseError('overloaded', 'The server has as much work as it takes; try again later.'),
-  );
+/** @param retryAfterMs milliseconds after which there may be room. */
+export function overloaded(retryAfterMs: number): Problem {
+  const message = 'The server has as much work as it takes; try again later.';
+  return problemOf(new GlasshouseError('overloaded', message, { retryAfterMs }));
 }
 
 export function shuttingDown(): Problem {

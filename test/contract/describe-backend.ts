@@ -7,6 +7,7 @@ import {
   CollectingSink,
   commandSpec,
   heldBufferBytes,
+  LIMITS,
   markedProcesses,
   never,
   PATH,
@@ -33,6 +34,7 @@ export async function describeBackend(candidate: Candidate): Promise<void> {
     });
     describeLeftovers(backend, scratch);
     describe('as several run at once', { concurrency: AT_ONCE }, () => {
+      describeItself(backend);
       describeEnds(backend);
       describeStreams(backend);
       describeStdin(backend);
@@ -43,6 +45,28 @@ export async function describeBackend(candidate: Candidate): Promise<void> {
       it('slows a program down to the pace of the sink, and holds little of its output', () =>
         slowsDown(backend));
     });
+  });
+}
+
+function describeItself(backend: ExecutionBackend): void {
+  it('says what an execution takes of the machine: all that it may use, and what isolation costs', () => {
+    const footprint = backend.footprint(LIMITS);
+    const more = backend.footprint({ ...LIMITS, memoryMb: LIMITS.memoryMb + 100, cpus: LIMITS.cpus + 1 });
+    const enforced = backend.describe().enforcesLimits;
+    assert.equal(footprint.memoryMb > LIMITS.memoryMb, enforced);
+    assert.deepEqual(
+      [more.memoryMb - footprint.memoryMb, more.cpus - footprint.cpus],
+      enforced ? [100, 1] : [0, 0],
+    );
+  });
+
+  it('reports numbers under names that metrics can have, the same every time', () => {
+    const names = (): string[] => backend.gauges().map(({ name }) => name);
+    assert.deepEqual(names(), [...new Set(names())]);
+    for (const { name, help, value } of backend.gauges()) {
+      assert.match(name, /^[a-z][a-z0-9_]*$/u);
+      assert.ok(help !== '' && Number.isFinite(value), name);
+    }
   });
 }
 

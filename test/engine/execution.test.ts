@@ -20,7 +20,13 @@ async function race(
 ): Promise<EndedExecution> {
   const executionId = uuidv7();
   const program = { kind: 'command', argv: ['sh', '-c', script] } as const;
-  const ended = await runOnce(backend, requestWith({ program, ...changes }), executionId, signal);
+  const ended = await runOnce(
+    backend,
+    requestWith({ program, ...changes }),
+    executionId,
+    changes.deadlineMs ?? null,
+    signal,
+  );
   await ended[Symbol.asyncDispose]();
   assert.deepEqual(markedProcesses(executionId), []);
   return ended;

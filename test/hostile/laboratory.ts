@@ -36,7 +36,7 @@ export class Laboratory implements Disposable {
       store: this.store,
       writer: new ReceiptWriter(this.store, this.#keys.logSigner),
       signer: this.#keys.signer,
-      admission: { maxConcurrent: 4, maxQueued: 64 },
+      admission: { maxConcurrent: 4, memoryMb: 65_536, cpus: 64, maxQueued: 64, queueTimeoutMs: 600_000 },
       inlineFileBytes: 1 << 16,
     });
     this.#descriptors = descriptorsBesideStore();
@@ -91,6 +91,7 @@ export class Laboratory implements Disposable {
 
 export function requestWith(changes: Partial<ExecutionRequest>): ExecutionRequest {
   return {
+    client: 'laboratory',
     program: { kind: 'command', argv: ['true'] },
     environment: { PATH },
     inputFiles: [],
@@ -101,9 +102,12 @@ export function requestWith(changes: Partial<ExecutionRequest>): ExecutionReques
     inheritedStdout: null,
     inheritedStderr: null,
     streamsCombined: false,
+    onQueued: null,
     onStarted: null,
     listener: null,
+    onInterrupted: null,
     timeoutMs: 30_000,
+    deadlineMs: null,
     limits: LIMITS,
     ...changes,
   };

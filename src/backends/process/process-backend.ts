@@ -1,10 +1,13 @@
 import { GlasshouseError, asGlasshouseError } from '../../base/errors.js';
 import {
   type BackendDescription,
+  type BackendGauge,
   type ExecutionBackend,
   type ExecutionHandle,
   type ExecutionResult,
   type ExecutionSpec,
+  type Footprint,
+  type Limits,
   type ProbeReport,
 } from '../backend.js';
 import { findCommand } from './command-lookup.js';
@@ -31,6 +34,14 @@ export class ProcessBackend implements ExecutionBackend {
       imageDigests: null,
       notes: ['limits on memory, processors, processes and disk are not enforced'],
     };
+  }
+
+  footprint(_limits: Limits): Footprint {
+    return { memoryMb: 0, cpus: 0 };
+  }
+
+  gauges(): readonly BackendGauge[] {
+    return [];
   }
 
   probe(): Promise<ProbeReport> {

@@ -5,10 +5,13 @@ import { thisProcess } from '../../base/process-identity.js';
 import { type GuestImage, openImage } from '../../images/locate.js';
 import {
   type BackendDescription,
+  type BackendGauge,
   type ExecutionBackend,
   type ExecutionHandle,
   type ExecutionResult,
   type ExecutionSpec,
+  type Footprint,
+  type Limits,
   type ProbeReport,
 } from '../backend.js';
 import { type AcceleratorChoice, recallAccelerator, rememberAccelerator } from './accelerator.js';
@@ -18,6 +21,8 @@ import { WorkspaceImages } from './workspace-image.js';
 
 /** Memory that the guest's kernel, guest init and file caches need beside the program's own, in MiB. */
 export const GUEST_OVERHEAD_MB = 96;
+/** Memory of the monitor itself beside its guest's, in MiB: translated code, for the most part, and its devices. */
+const MONITOR_OVERHEAD_MB = 96;
 
 export interface VmBackendOptions {
   readonly monitor: VirtualMachineMonitor;
@@ -82,6 +87,14 @@ export class VmBackend implements ExecutionBackend {
       imageDigests: image.digests,
       notes: [...facts.notes, ...choice.notes],
     };
+  }
+
+  footprint({ memoryMb, cpus }: Limits): Footprint {
+    return { memoryMb: memoryMb + GUEST_OVERHEAD_MB + MONITOR_OVERHEAD_MB, cpus };
+  }
+
+  gauges(): readonly BackendGauge[] {
+    return [];
   }
 
   async probe(signal: AbortSignal): Promise<ProbeReport> {
