@@ -17,6 +17,7 @@ async function burst(name: string, main: string, requests: number, flags: readon
   await using server = await BenchServer.start(main, flags);
   // The first run opens what stays open.
   await expectFour(await server.post(PROGRAM));
+  await server.poolIsFull();
   const before = await server.holdings();
   const served: number[] = [];
   const waits: number[] = [];

@@ -2,6 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
+const GAUGE_INTERVAL_MS = 100;
 
 /** What a server has of its machine. */
 export interface Holdings {
@@ -79,6 +82,30 @@ export class BenchServer implements AsyncDisposable {
       peaks.push(Number(/^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0));
     }
     return peaks;
+  }
+
+  /** Process ids of the virtual machine monitors that run now. */
+  async monitors(): Promise<string[]> {
+    const statuses = await childrenOf(this.#child.pid ?? 0);
+    return statuses
+      .filter((status) => status.startsWith('Name:\tqemu-system'))
+      .map((status) => /^Pid:\t(\d+)$/m.exec(status)?.[1] ?? '');
+  }
+
+  /** The value of a metric without labels; null when there is none of that name. */
+  async gauge(name: string): Promise<number | null> {
+    const text = await (await fetch(`${this.address}/metrics`)).text();
+    const value = new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1];
+    return value === undefined ? null : Number(value);
+  }
+
+  /** Resolves when a metric has at least this value. */
+  async gaugeReaches(name: string, value: number): Promise<void> {
+    while (((await this.gauge(name)) ?? 0) < value) await delay(GAUGE_INTERVAL_MS);
+  }
+
+  async poolIsFull(): Promise<void> {
+    await this.gaugeReaches('glasshouse_pool_ready', (await this.gauge('glasshouse_pool_size')) ?? 0);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

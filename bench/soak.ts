@@ -21,6 +21,7 @@ export async function benchSoak(main: string, runs: number): Promise<void> {
   // A part of them beforehand: code is compiled and caches are filled by then.
   for (let index = 0; index < part; index += 1) await run();
   values.length = 0;
+  await server.poolIsFull();
   const before = await server.holdings();
   // Medians: garbage comes and goes, and neither may hide a leak nor look like one.
   const medians: number[] = [];

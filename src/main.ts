@@ -1,20 +1,23 @@
 /**
- * The composition root: the only file that names concrete backends. Everything heavy is imported when a command
+ * The composition root: the only file that names concrete backends and profilers. Everything heavy is imported when a command
  * first needs it.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 
 import { type ExecutionBackend } from './backends/backend.js';
+import { type WarmOptions } from './backends/vm/vm-backend.js';
 import { makeDirectory } from './base/directory.js';
 import { GlasshouseError } from './base/errors.js';
+import { hostHelper } from './base/host-helper.js';
 import { closeInheritedDescriptors } from './base/inherited-descriptors.js';
 import { runCommandLine } from './cli/program.js';
-import { type Services, type SettingFlags } from './cli/services.js';
+import { type BackendPurpose, type Services, type SettingFlags } from './cli/services.js';
 import { loadConfiguration, readSurroundings } from './config/load.js';
 import { type Configuration } from './config/settings.js';
 import { type AdmissionLimits } from './engine/admission.js';
 import { type Engine } from './engine/engine.js';
+import { type Profiler } from './profilers/profiler.js';
 import { type KeyRing } from './receipts/key-ring.js';
 import { type ReceiptStore } from './receipts/store.js';
 import { type ReceiptWriter } from './receipts/store-writer.js';
@@ -22,10 +25,14 @@ import { type TrustedKeys } from './receipts/trusted-keys.js';
 import { type ServerDependencies } from './server/dependencies.js';
 
 const COLLECT_TIMEOUT_MS = 10_000;
+/** Of its own, that a waiting clone takes at most, in MiB; `npm run bench` prints it. */
+const CLONE_MEMORY_MB = 64;
 
-const BACKENDS: Readonly<Record<string, (config: Configuration) => Promise<ExecutionBackend>>> = {
+const BACKENDS: Readonly<
+  Record<string, (config: Configuration, purpose: BackendPurpose) => Promise<ExecutionBackend>>
+> = {
   process: async () => new (await import('./backends/process/process-backend.js')).ProcessBackend(),
-  qemu: async (config) => {
+  qemu: async (config, purpose) => {
     // The emulator gets its own descriptors and nothing that whoever started us left open.
     closeInheritedDescriptors();
     const { QemuMonitor } = await import('./backends/qemu/qemu-monitor.js');
@@ -36,14 +43,32 @@ const BACKENDS: Readonly<Record<string, (config: Configuration) => Promise<Execu
       monitor: new QemuMonitor({
         binary: config.qemuBin,
         accelerators: accelerators.filter((name) => name !== 'kvm' || existsSync('/dev/kvm')),
+        runtimeDirectory: spoolDirectory,
       }),
       imageDirectory: config.imageDir,
       spoolDirectory,
       acceleratorFile: path.join(privateDirectory(config, 'cache'), 'accelerator.json'),
       timeouts: { bootMs: config.bootTimeoutMs, collectMs: COLLECT_TIMEOUT_MS },
+      warm: config.snapshots === 'off' ? null : warmOptions(config, purpose),
     });
   },
 };
+
+function warmOptions(config: Configuration, purpose: BackendPurpose): WarmOptions {
+  const poolSize = Math.min(config.poolSize, Math.floor(config.poolMemoryMb / CLONE_MEMORY_MB));
+  return {
+    snapshotDirectory: privateDirectory(config, 'snapshots'),
+    sealedMemoryHelper: hostHelper('sealed-memory'),
+    defaultLimits: {
+      memoryMb: config.defaultMemoryMb,
+      cpus: config.defaultCpus,
+      diskMb: config.defaultDiskMb,
+      pids: config.defaultPids,
+      outputBytes: config.defaultOutputBytes,
+    },
+    poolSize: purpose === 'server' ? poolSize : 0,
+  };
+}
 
 function admissionLimits(config: Configuration): AdmissionLimits {
   const { maxConcurrent, maxQueue, queueTimeoutMs, maxTotalMemoryMb, maxTotalCpus } = config;
@@ -69,6 +94,8 @@ class ComposedServices implements Services {
   #store: Promise<ReceiptStore> | null = null;
   #keyRing: Promise<KeyRing> | null = null;
   #writer: Promise<ReceiptWriter> | null = null;
+  readonly #backends: ExecutionBackend[] = [];
+  readonly #engines: Engine[] = [];
 
   constructor(flags: SettingFlags, configFile: string | null) {
     this.config = loadConfiguration({ flags, configFile, surroundings: readSurroundings() });
@@ -95,7 +122,7 @@ class ComposedServices implements Services {
     return { receiptKeys: ring.verifiers(), logKeys: ring.logVerifiers() };
   }
 
-  async backend(name: string): Promise<ExecutionBackend> {
+  async backend(name: string, purpose: BackendPurpose): Promise<ExecutionBackend> {
     const make = Object.hasOwn(BACKENDS, name) ? BACKENDS[name] : undefined;
     if (make === undefined) {
       const known = this.backendNames.join(', ');
@@ -104,7 +131,23 @@ class ComposedServices implements Services {
         `There is no backend ${JSON.stringify(name)}; there are: ${known}.`,
       );
     }
-    return make(this.config);
+    const backend = await make(this.config, purpose);
+    this.#backends.push(backend);
+    return backend;
+  }
+
+  async profiler(): Promise<Profiler> {
+    const { EbpfProfiler } = await import('./profilers/ebpf/ebpf-profiler.js');
+    const { observerDir, observerRingBytes, observerFileRecords, observerPeerRecords } = this.config;
+    return new EbpfProfiler({
+      directory: observerDir,
+      sizes: {
+        ringBytes: observerRingBytes,
+        fileRecords: observerFileRecords,
+        peerRecords: observerPeerRecords,
+        argvBytes: this.config.observerArgvBytes,
+      },
+    });
   }
 
   async bundleEncoder(): Promise<ServerDependencies['encodeBundle']> {
@@ -134,7 +177,7 @@ class ComposedServices implements Services {
     const writer = await this.writer();
     const { signer } = await this.keyRing();
     await this.#recover(store, writer);
-    return new Engine({
+    const engine = new Engine({
       backend,
       store,
       writer,
@@ -142,9 +185,13 @@ class ComposedServices implements Services {
       admission: admissionLimits(this.config),
       inlineFileBytes: this.config.inlineFileBytes,
     });
+    this.#engines.push(engine);
+    return engine;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const engine of this.#engines) await engine.settled();
+    for (const backend of this.#backends) await backend.close();
     // Why it could not be opened was thrown to whoever asked for it.
     const store = await this.#store?.catch(() => null);
     store?.close();

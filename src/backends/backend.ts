@@ -69,6 +69,14 @@ export type OutputPlan = 'inherit' | 'capture';
 /** `with_stdout`: both streams are one, as after `2>&1`; the sink gets all of it as `stdout`, in order. */
 export type StderrPlan = OutputPlan | 'with_stdout';
 
+/** Keeps a program from its first instruction until somebody is ready to watch it. */
+export interface Hold {
+  /** Waits in the program's place and then executes it: docs/observer-link.md, "hold". */
+  readonly program: string;
+  /** Called once with the held process. Resolves when it may go on; when it rejects, the program is not started. */
+  ready(pid: number, signal: AbortSignal): Promise<void>;
+}
+
 export interface ExecutionSpec {
   /** UUIDv7, lower case. */
   readonly executionId: string;
@@ -82,7 +90,23 @@ export interface ExecutionSpec {
   /** Receives what is captured. */
   readonly sink: OutputSink;
   readonly limits: Limits;
+  /** Null: not held. Only a backend without isolation can do it: the others ignore it. */
+  readonly hold: Hold | null;
+  /** True: a virtual machine boots for it, even where one could be cloned. */
+  readonly fresh: boolean;
 }
+
+/** A machine that was frozen, and that others are clones of. */
+export interface SnapshotIdentity {
+  /** Of the snapshot's manifest, which has the digests of all its parts. */
+  readonly sha256: string;
+  readonly createdAt: Date;
+}
+
+/** Where the environment of a program came from. `pooled`: a clone that had been made before it was asked for. */
+export type GuestOrigin =
+  | { readonly start: 'cold'; readonly snapshot: null }
+  | { readonly start: 'restored' | 'pooled'; readonly snapshot: SnapshotIdentity };
 
 /** One started execution. The backend that made it is the only one that can look inside. */
 export interface ExecutionHandle {
@@ -93,6 +117,7 @@ export interface ExecutionHandle {
   readonly bootMs: number;
   /** Stages of `bootMs` in order, in milliseconds. */
   readonly bootStages: Readonly<Record<string, number>>;
+  readonly origin: GuestOrigin;
 }
 
 /** How the program ended, as far as the backend can know. */
@@ -149,6 +174,8 @@ export interface BackendDescription {
   readonly enforcesLimits: boolean;
   /** sha256 by part (kernel, initramfs, root); null when there is no image. */
   readonly imageDigests: Readonly<Record<string, string>> | null;
+  /** What executions with the default limits are cloned from; null when nothing is. */
+  readonly snapshot: SnapshotIdentity | null;
   /** What an honest reader should know, for example that privileges could not be dropped. */
   readonly notes: readonly string[];
 }
@@ -194,4 +221,6 @@ export interface ExecutionBackend {
   kill(handle: ExecutionHandle): Promise<void>;
   /** Releases everything; also valid for a program that still runs. Idempotent; leaves nothing behind, ever. */
   cleanup(handle: ExecutionHandle): Promise<void>;
+  /** Ends what the backend keeps for executions to come. No execution may run any more. Idempotent. */
+  close(): Promise<void>;
 }

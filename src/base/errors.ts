@@ -17,9 +17,11 @@ export const ERROR_CODES = {
   // The machine lacks something.
   backend_unavailable: 'The backend cannot run on this machine.',
   tool_missing: 'A program that Glasshouse needs is not installed.',
+  observation_unavailable: 'The command was to be observed, and the observer cannot do it here.',
   tool_failed: 'A program that Glasshouse needs failed, took too long or wrote too much.',
   image_missing: 'The guest image has not been built.',
   image_corrupt: 'A part of the guest image differs from its manifest.',
+  snapshot_corrupt: 'A stored snapshot of a guest is damaged; it is made anew.',
   image_build_failed: 'The guest image could not be built.',
   disk_full: 'The host has no room for the files of this execution.',
 

@@ -8,11 +8,19 @@ import { KEY_ALGORITHMS, type KeyAlgorithm } from '../receipts/spki.js';
 import { Console } from './console.js';
 import { parseDurationMs } from './duration.js';
 import { EXIT_CODES } from './exit-codes.js';
+import { type ObservationRequest, resolveProfile } from './observation-options.js';
 import { type ExportFormat } from './receipts.js';
 import { type Compose, type Services } from './services.js';
 
 /** Settings that the commands other than `serve` take as flags. */
 const COMMON: readonly SettingName[] = ['data_dir', 'image_dir', 'qemu_bin', 'accelerator'];
+const OBSERVER_SETTINGS: readonly SettingName[] = [
+  'observer_dir',
+  'observer_ring_bytes',
+  'observer_file_records',
+  'observer_peer_records',
+  'observer_argv_bytes',
+];
 const RUN_SETTINGS: readonly SettingName[] = [
   ...COMMON,
   'backend',
@@ -20,6 +28,7 @@ const RUN_SETTINGS: readonly SettingName[] = [
   'default_cpus',
   'default_disk_mb',
   'default_pids',
+  ...OBSERVER_SETTINGS,
 ];
 
 type Flags = Readonly<Record<string, unknown>>;
@@ -109,19 +118,32 @@ function defineRun(define: Define, program: Command): void {
     return run(services, console, {
       argv: [command, ...rest],
       backend: services.config.backend === 'auto' ? 'process' : services.config.backend,
+      cold: flags['cold'] === true,
       timeoutMs: typeof flags['timeout'] === 'string' ? parseDurationMs(flags['timeout']) : null,
       receiptFile: typeof flags['receipt'] === 'string' ? flags['receipt'] : null,
       files: textList(flags['file']),
       environment: environmentOf(textList(flags['env'])),
+      observation: observationOf(flags),
     });
   })
     .description('run a command, here or in a virtual machine, and write its receipt')
     .argument('<command...>', 'the command and its arguments, after --')
+    .option('--cold', 'boot a virtual machine for it, even where one could be cloned')
     .option('--timeout <duration>', 'end the command after this long (500ms, 30s, 5m, 1h)')
     .option('--receipt <file>', 'where the receipt goes', 'receipt.json')
     .option('--no-receipt', 'write no receipt file; the store still has it')
     .option('--file <path>', 'file to take into a virtual machine (again for each)', collect)
     .option('--env <name=value>', 'environment variable for the command (again for each)', collect)
+    .addOption(
+      new Option('--profile <level>', 'observe the command; required: or do not run it').choices([
+        'none',
+        'host',
+        'required',
+      ]),
+    )
+    .option('--follow', 'show on stderr what is observed, as it happens')
+    .option('--json', 'with --follow: for programs, one object a line')
+    .option('--events <file>', 'write everything that is observed to this file, one object a line')
     .passThroughOptions();
 }
 
@@ -228,10 +250,10 @@ function defineLog(define: Define, program: Command): void {
 
 function defineRest(define: Define, program: Command): void {
   const json = '--json';
-  define(program, 'doctor', COMMON, async (services, console, flags) =>
+  define(program, 'doctor', [...COMMON, ...OBSERVER_SETTINGS], async (services, console, flags) =>
     (await import('./doctor.js')).doctor(services, console, flags['json'] === true),
   )
-    .description('try every backend for real and say what to do')
+    .description('try every backend and observation for real and say what to do')
     .option(json, 'for programs');
   const image = program.command('image').description('the guest image').exitOverride();
   define(image, 'build', ['image_dir', 'debian_mirror'], async (services, console, flags) =>
@@ -243,6 +265,11 @@ function defineRest(define: Define, program: Command): void {
     (await import('./image.js')).showGuestImage(services, console, flags['json'] === true),
   )
     .description('check it and say what it consists of')
+    .option(json, 'for programs');
+  define(image, 'warm', RUN_SETTINGS, async (services, console, flags) =>
+    (await import('./image.js')).warmGuestImage(services, console, flags['json'] === true),
+  )
+    .description('make the snapshot that virtual machines are cloned from, or check it')
     .option(json, 'for programs');
   const keys = program.command('keys').description('the keys that sign receipts').exitOverride();
   define(keys, 'show', ['data_dir'], async (services, console, flags) =>
@@ -302,6 +329,16 @@ function boundedNumber(value: unknown, minimum: number, maximum: number): number
   const number = Number(value);
   if (Number.isInteger(number) && number >= minimum && number <= maximum) return number;
   throw usage(`${String(value)} is not a whole number from ${minimum} to ${maximum}`);
+}
+
+function observationOf(flags: Flags): ObservationRequest {
+  const eventsFile = textOrNull(flags['events']);
+  const isFollowed = flags['follow'] === true;
+  const profile = resolveProfile(flags['profile'], isFollowed || eventsFile !== null);
+  if (flags['json'] === true && !isFollowed) throw usage('--json goes with --follow');
+  if (profile === 'none' && (isFollowed || eventsFile !== null))
+    throw usage('--profile none observes nothing that --follow or --events could show');
+  return { profile, eventsFile, follow: !isFollowed ? null : flags['json'] === true ? 'json' : 'text' };
 }
 
 function environmentOf(pairs: readonly string[]): Readonly<Record<string, string>> {

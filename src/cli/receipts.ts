@@ -156,7 +156,7 @@ function printPredicate(console: Console, id: string, predicate: Predicate): voi
         ] as const,
     ),
   ]);
-  section('observation', [[predicate.observation.level, predicate.observation.reason]]);
+  section('observation', [[predicate.observation.level, predicate.observation.reason ?? 'complete']]);
 }
 
 function textForPeople(text: Text): string {

@@ -14,7 +14,10 @@ export async function serve(services: Services, console: Console): Promise<numbe
   const { config } = services;
   const stop = new StopSignals();
   const logger = pino({ level: config.logLevel, base: null }, pino.destination(2));
-  const backend = await services.backend(config.backend === 'auto' ? SERVER_BACKEND : config.backend);
+  const backend = await services.backend(
+    config.backend === 'auto' ? SERVER_BACKEND : config.backend,
+    'server',
+  );
   await backend.prepare(stop.first);
   const description = backend.describe();
   if (description.isolation === 'none') {

@@ -5,10 +5,14 @@ import { type ExecutionBackend } from '../backends/backend.js';
 import { type Configuration } from '../config/settings.js';
 import { type Engine } from '../engine/engine.js';
 import { type KeyRing } from '../receipts/key-ring.js';
+import { type Profiler } from '../profilers/profiler.js';
 import { type ReceiptStore } from '../receipts/store.js';
 
 /** Flags of settings as they were typed, by setting name. */
 export type SettingFlags = Readonly<Record<string, string>>;
+
+/** A server keeps clones waiting; a command, which runs one program, does not. */
+export type BackendPurpose = 'command' | 'server';
 
 /**
  * What main.ts composes for the commands. Every part is made when it is first asked for, so that a command pays
@@ -22,7 +26,9 @@ export interface Services extends AsyncDisposable {
   keyRing(): Promise<KeyRing>;
   /** What adds receipts to the store and its log. */
   writer(): Promise<ReceiptWriter>;
-  backend(name: string): Promise<ExecutionBackend>;
+  backend(name: string, purpose: BackendPurpose): Promise<ExecutionBackend>;
+  /** What observes commands on this host. */
+  profiler(): Promise<Profiler>;
   /** The receipt file of a stored receipt: what `glasshouse verify` takes. Throws `not_found`. */
   bundle(receiptId: string): Promise<Uint8Array>;
   /** The same for receipts that are at hand. */

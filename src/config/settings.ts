@@ -93,6 +93,23 @@ export const SETTINGS = {
     'auto',
     'How virtual machines run. `auto`: KVM where a guest really boots on it, else emulation.',
   ),
+  snapshots: choice(
+    ['on', 'off'],
+    'on',
+    'Whether virtual machines are cloned from a snapshot where that works. `off`: each one boots.',
+  ),
+  pool_size: integer(
+    (surroundings) => Math.min(16, Math.max(2, 2 * surroundings.cpuCount)),
+    { minimum: 0, maximum: 1024 },
+    'Clones that the server keeps waiting for executions that ask for the default limits.',
+    'twice the number of CPUs, 2 to 16',
+  ),
+  pool_memory_mb: integer(
+    (surroundings) => Math.max(128, Math.floor(surroundings.memoryMb / 8)),
+    { minimum: 0, maximum: 1_048_576 },
+    'Memory that waiting clones may take, in MiB; each counts as 64.',
+    'an eighth of the memory',
+  ),
   max_concurrent: integer(
     (surroundings) => surroundings.cpuCount,
     { minimum: 1, maximum: 1024 },
@@ -192,6 +209,32 @@ export const SETTINGS = {
     16 * MIB,
     { minimum: 1, maximum: 1024 * MIB },
     'Most bytes of stdout and of stderr, each, that a request may ask for.',
+  ),
+  observer_dir: {
+    kind: 'path',
+    default: (surroundings: Surroundings) => join(surroundings.packageRoot, 'build/observer'),
+    defaultText: '`build/observer` in the package',
+    description: 'Directory of the observer and the program that holds commands for it.',
+  },
+  observer_ring_bytes: integer(
+    8 * MIB,
+    { minimum: 4096, maximum: 1024 * MIB },
+    'Events that may wait between kernel and observer, in bytes: a power of two.',
+  ),
+  observer_file_records: integer(
+    65_536,
+    { minimum: 1, maximum: 16_777_216 },
+    'Open files of observed processes whose opens and bytes are counted at the same time.',
+  ),
+  observer_peer_records: integer(
+    16_384,
+    { minimum: 1, maximum: 16_777_216 },
+    'Other ends of sockets of observed processes whose bytes are counted at the same time.',
+  ),
+  observer_argv_bytes: integer(
+    131_072,
+    { minimum: 0, maximum: 131_072 },
+    'Most bytes of the arguments of one observed program, in steps of 4096.',
   ),
   boot_timeout_ms: integer(
     60_000,

@@ -12,10 +12,11 @@ import { sha256 } from '../receipts/crypto.js';
 import { buildStatement, signStatement } from '../receipts/statement.js';
 import { type Signer } from '../receipts/signer.js';
 import { type ReceiptStore } from '../receipts/store.js';
-import { type ReceiptWriter } from '../receipts/store-writer.js';
 import { Admission, type AdmissionLimits, type AdmissionLoad, type Applicant } from './admission.js';
+import { type ReceiptWriter } from '../receipts/store-writer.js';
 import { type CapturedStream, type CompletedExecution, type CompletedFile } from './completed.js';
-import { notStarted, runOnce } from './execution.js';
+import { type EndedExecution, notStarted, runOnce } from './execution.js';
+import { Observation } from './observation.js';
 import { buildPredicate, executionRecord, type RecordParts, requestRecord } from './record.js';
 import { type ExecutionRequest, type InheritedHash } from './request.js';
 
@@ -32,10 +33,17 @@ export interface EngineOptions {
   readonly inlineFileBytes: number;
 }
 
+/** What an execution holds on to until it has been answered. */
+interface Held {
+  readonly place: Disposable;
+  ended: EndedExecution | null;
+}
+
 /** Runs executions on one backend and leaves a stored, signed receipt for every one that was admitted. */
 export class Engine {
   readonly #options: EngineOptions;
   readonly #admission: Admission;
+  readonly #releases = new Set<Promise<void>>();
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -79,9 +87,29 @@ export class Engine {
    * cannot be stored.
    */
   async run(request: ExecutionRequest, signal: AbortSignal): Promise<CompletedExecution> {
-    const { backend, store } = this.#options;
+    const { backend } = this.#options;
     const arrivedAt = performance.now();
-    using _place = await this.#admission.enter(applicantOf(request, backend), signal);
+    const place = await this.#admission.enter(applicantOf(request, backend), signal);
+    const held: Held = { place, ended: null };
+    try {
+      return await this.#runAdmitted(request, signal, arrivedAt, held);
+    } finally {
+      this.#release(held);
+    }
+  }
+
+  /** Resolves when executions that have been answered have left nothing behind. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#releases);
+  }
+
+  async #runAdmitted(
+    request: ExecutionRequest,
+    signal: AbortSignal,
+    arrivedAt: number,
+    held: Held,
+  ): Promise<CompletedExecution> {
+    const { backend, store } = this.#options;
     const queueMs = performance.now() - arrivedAt;
     const unprepared = await this.#prepareFailure(signal);
     const description = backend.describe();
@@ -94,12 +122,19 @@ export class Engine {
       startedAt: startedAt.toISOString(),
       owner: thisProcess(),
       request: JSON.stringify(requestRecord(request, description, null)),
-      execution: JSON.stringify(executionRecord(description)),
+      execution: JSON.stringify(executionRecord(description, null, startedAt)),
     });
-    await using ended =
-      unprepared === null
-        ? await runOnce(backend, request, executionId, deadlineMs, signal)
-        : notStarted(request, unprepared);
+    await using observation = await Observation.open(
+      unprepared === null ? request.observation : null,
+      description,
+    );
+    const refusal = unprepared ?? observation.refusal;
+    const ended =
+      refusal === null
+        ? await runOnce(backend, request, executionId, deadlineMs, signal, observation)
+        : notStarted(request, refusal);
+    held.ended = ended;
+    const observed = await observation.finish();
     // By the monotonic clock, so that a step of the wall clock cannot make the end come before the start.
     const finishedAt = new Date(startedAt.getTime() + Math.round(performance.now() - begunAt));
     const receiptBegunAt = performance.now();
@@ -113,6 +148,7 @@ export class Engine {
       request,
       backend: description,
       ended,
+      observed,
       outputFiles,
       outputFilesComplete:
         (ended.result?.outputFilesComplete ?? false) && outputFiles.length === files.length,
@@ -140,6 +176,18 @@ export class Engine {
         bootStages: ended.bootStages,
       },
     };
+  }
+
+  /** Not awaited by the answer: what the backend has to tear down is nothing that a caller waits for. */
+  #release({ place, ended }: Held): void {
+    const release = (async () => {
+      using _place = place;
+      await ended?.[Symbol.asyncDispose]();
+    })().catch((error: unknown) => {
+      process.emitWarning(asGlasshouseError(error));
+    });
+    this.#releases.add(release);
+    void release.then(() => this.#releases.delete(release));
   }
 
   /**

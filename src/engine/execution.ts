@@ -5,13 +5,17 @@ import {
   type ExecutionHandle,
   type ExecutionResult,
   type ExecutionSpec,
+  type GuestOrigin,
 } from '../backends/backend.js';
 import { asGlasshouseError, type GlasshouseError } from '../base/errors.js';
+import { type Observation } from './observation.js';
 import { type Interruption, type Outcome, outcomeOf, outcomeOfFailedStart } from './outcome.js';
 import { OutputCapture } from './output-capture.js';
 import { type ExecutionRequest } from './request.js';
 import { HashedStdin } from './hashed-stdin.js';
 
+/** Of a program that never ran: no snapshot had part in it. */
+const NO_ORIGIN: GuestOrigin = { start: 'cold', snapshot: null };
 /** Between the polite request to end, at the deadline, and the end by force. */
 const TERMINATION_GRACE_MS = 500;
 
@@ -22,6 +26,7 @@ export interface EndedExecution extends AsyncDisposable {
   readonly result: ExecutionResult | null;
   readonly bootMs: number;
   readonly bootStages: Readonly<Record<string, number>>;
+  readonly origin: GuestOrigin;
   readonly capture: OutputCapture;
   /** sha256 of what the program was given on stdin; null when it was inherited. */
   readonly stdinSha256: string | null;
@@ -38,6 +43,7 @@ export async function runOnce(
   executionId: string,
   deadlineMs: number | null,
   signal: AbortSignal,
+  observation: Observation,
 ): Promise<EndedExecution> {
   const interruption = new InterruptionController(signal, request.onInterrupted);
   interruption.interruptAfter(deadlineMs, 'deadline');
@@ -48,7 +54,7 @@ export async function runOnce(
   const spec = specOf(request, executionId, capture, stdin);
   let handle: ExecutionHandle;
   try {
-    handle = await backend.start(spec, interruption.signal);
+    handle = await start(backend, spec, interruption.signal, observation);
   } catch (error) {
     interruption.release();
     return neverRan(outcomeOfFailedStart(asGlasshouseError(error), interruption.cause), capture, stdin);
@@ -71,6 +77,7 @@ export async function runOnce(
       result,
       bootMs: handle.bootMs,
       bootStages: handle.bootStages,
+      origin: handle.origin,
       capture,
       stdinSha256: stdin.sha256(),
       [Symbol.asyncDispose]: () => backend.cleanup(handle),
@@ -80,6 +87,21 @@ export async function runOnce(
     return neverRan(outcomeOfFailedStart(asGlasshouseError(error), interruption.cause), capture, stdin);
   } finally {
     interruption.release();
+  }
+}
+
+/** Starts the program under observation, or, where that is allowed and cannot be, without it. */
+async function start(
+  backend: ExecutionBackend,
+  spec: ExecutionSpec,
+  signal: AbortSignal,
+  observation: Observation,
+): Promise<ExecutionHandle> {
+  try {
+    return await backend.start({ ...spec, hold: observation.hold }, signal);
+  } catch (error) {
+    if (!(await observation.mayGoOn(asGlasshouseError(error)))) throw error;
+    return backend.start(spec, signal);
   }
 }
 
@@ -203,6 +225,8 @@ function specOf(
     stderr: request.stderr,
     sink: capture,
     limits: request.limits,
+    hold: null,
+    fresh: request.fresh,
   };
 }
 
@@ -212,6 +236,7 @@ function neverRan(outcome: Outcome, capture: OutputCapture, stdin: HashedStdin):
     result: null,
     bootMs: 0,
     bootStages: {},
+    origin: NO_ORIGIN,
     capture,
     stdinSha256: stdin.sha256(),
     [Symbol.asyncDispose]: () => Promise.resolve(),

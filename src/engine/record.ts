@@ -1,8 +1,15 @@
 import { createHash } from 'node:crypto';
 import os from 'node:os';
 
-import { type BackendDescription, type OutputFile, type ResourceUsage } from '../backends/backend.js';
+import {
+  type BackendDescription,
+  type GuestOrigin,
+  type OutputFile,
+  type ResourceUsage,
+  type SnapshotIdentity,
+} from '../backends/backend.js';
 import { VERSION } from '../base/version.js';
+import { type Observed, type Unobserved } from '../profilers/profiler.js';
 import {
   type Artifacts,
   type Environment,
@@ -52,16 +59,26 @@ export function requestRecord(
   };
 }
 
-/** The receipt's `execution`. */
-export function executionRecord(backend: BackendDescription): Execution {
+/** The receipt's `execution`; `origin` is null while it is not known how the guest will come up. */
+export function executionRecord(
+  backend: BackendDescription,
+  origin: GuestOrigin | null,
+  at: Date,
+): Execution {
   return {
     backend: backend.name,
     isolation: backend.isolation,
-    start: 'cold',
+    start: origin?.start ?? null,
+    snapshot: snapshotRecord(origin?.snapshot ?? null, at),
     vmm_version: backend.vmmVersion,
     image: backend.imageDigests === null ? null : { ...backend.imageDigests },
     notes: [...backend.notes],
   };
+}
+
+function snapshotRecord(snapshot: SnapshotIdentity | null, at: Date): Execution['snapshot'] {
+  if (snapshot === null) return null;
+  return { sha256: snapshot.sha256, age_ms: Math.max(0, at.getTime() - snapshot.createdAt.getTime()) };
 }
 
 /** The receipt's `environment`: the host, as far as a stranger may know it. */
@@ -89,15 +106,25 @@ export interface RecordParts {
   readonly request: ExecutionRequest;
   readonly backend: BackendDescription;
   readonly ended: EndedExecution;
+  readonly observed: Observed | Unobserved;
   readonly outputFiles: readonly OutputFile[];
   /** False when files are missing from `outputFiles`. */
   readonly outputFilesComplete: boolean;
   readonly inherited: InheritedHashes;
 }
 
+const NOTHING_SEEN = {
+  processTree: [],
+  filesystem: null,
+  network: null,
+  syscalls: null,
+  resources: null,
+} as const;
+
 /** Everything that is known about one execution, as the receipt says it. */
 export function buildPredicate(parts: RecordParts): Predicate {
   const { ended, backend } = parts;
+  const observed = 'processTree' in parts.observed ? parts.observed : { ...NOTHING_SEEN, ...parts.observed };
   const { outcome, result } = ended;
   const error = outcome.error;
   return {
@@ -119,13 +146,13 @@ export function buildPredicate(parts: RecordParts): Predicate {
       run_ms: Math.round(result?.runMs ?? 0),
       boot_stages: stagesInMicroseconds(ended.bootStages),
     },
-    resources: resourcesRecord(result?.resources ?? null),
-    execution: executionRecord(backend),
-    process_tree: [],
-    filesystem: null,
-    network: null,
-    syscalls: null,
-    observation: { level: 'none', reason: 'observation was not requested', events: 0, dropped: {} },
+    resources: resourcesRecord(result?.resources ?? null) ?? observed.resources,
+    execution: executionRecord(backend, ended.origin, parts.startedAt),
+    process_tree: observed.processTree,
+    filesystem: observed.filesystem,
+    network: observed.network,
+    syscalls: observed.syscalls,
+    observation: observed.observation,
     environment: environmentRecord(),
     artifacts: artifactsRecord(parts),
   };

@@ -7,6 +7,7 @@ import {
   type StderrPlan,
   type StdinPlan,
 } from '../backends/backend.js';
+import { type ObservationPlan } from './observation.js';
 
 /** What happens to output beyond what is kept. */
 export interface CapturePolicy {
@@ -58,4 +59,8 @@ export interface ExecutionRequest {
   /** Milliseconds from the call of run(), the wait for a place and the start included; null: no deadline. */
   readonly deadlineMs: number | null;
   readonly limits: Limits;
+  /** Null: not observed. */
+  readonly observation: ObservationPlan | null;
+  /** True: a virtual machine boots for it, even where one could be cloned. */
+  readonly fresh: boolean;
 }

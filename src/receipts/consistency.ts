@@ -1,3 +1,4 @@
+import { findObservedContradiction } from './observed-consistency.js';
 import { type Predicate, type Statement } from './receipt.js';
 import { subjectsOf } from './subjects.js';
 
@@ -31,6 +32,7 @@ const RULES: readonly Rule[] = [
     ),
   streamsRule,
   filesRule,
+  findObservedContradiction,
 ];
 
 function outcomeRule({ outcome }: Predicate): string | null {

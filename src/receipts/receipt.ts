@@ -1,3 +1,10 @@
+import {
+  type FileSystemRecord,
+  type NetworkRecord,
+  type Observation,
+  type ObservedProcess,
+  type SystemCallRecord,
+} from './observed.js';
 import { type Text } from './text.js';
 
 export { type Text } from './text.js';
@@ -38,11 +45,12 @@ export interface Predicate {
   readonly timing: Timing;
   readonly resources: Resources | null;
   readonly execution: Execution;
-  /** Not observed in this version. */
-  readonly process_tree: readonly [];
-  readonly filesystem: null;
-  readonly network: null;
-  readonly syscalls: null;
+  /** In order of birth; empty when nothing was observed. */
+  readonly process_tree: readonly ObservedProcess[];
+  /** Null, as the next two: not observed, which does not mean that nothing happened. */
+  readonly filesystem: FileSystemRecord | null;
+  readonly network: NetworkRecord | null;
+  readonly syscalls: SystemCallRecord | null;
   readonly observation: Observation;
   readonly environment: Environment;
   readonly artifacts: Artifacts;
@@ -106,19 +114,15 @@ export interface Resources {
 export interface Execution {
   readonly backend: string;
   readonly isolation: string;
-  readonly start: 'cold';
+  /** Null when whoever knew it died. */
+  readonly start: 'cold' | 'restored' | 'pooled' | null;
+  /** What the guest was a clone of. */
+  readonly snapshot: { readonly sha256: string; readonly age_ms: number } | null;
   readonly vmm_version: string | null;
   /** sha256 by part of the guest image. */
   readonly image: Readonly<Record<string, string>> | null;
   /** What an honest reader should know. */
   readonly notes: readonly string[];
-}
-
-export interface Observation {
-  readonly level: 'none';
-  readonly reason: string;
-  readonly events: 0;
-  readonly dropped: Readonly<Record<string, number>>;
 }
 
 export interface Environment {

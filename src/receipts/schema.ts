@@ -36,6 +36,21 @@ export function objectOf<T extends object>(fields: { readonly [K in keyof T]-?: 
   };
 }
 
+/** One of several shapes; the text in the field `name` says which. */
+export function variants<Shapes extends Readonly<Record<string, Schema<object>>>>(
+  name: string,
+  shapes: Shapes,
+): Schema<Infer<Shapes[keyof Shapes]>> {
+  return (value, at) => {
+    if (!isJsonObject(value)) return `${at} is not an object`;
+    const kind = value[name];
+    const shape = typeof kind === 'string' && Object.hasOwn(shapes, kind) ? shapes[kind] : undefined;
+    if (shape !== undefined) return shape(value, at);
+    const known = Object.keys(shapes).map((key) => JSON.stringify(key));
+    return `${at}.${name} is ${kind === undefined ? 'missing' : `not ${known.join(' or ')}`}`;
+  };
+}
+
 export function arrayOf<T>(item: Schema<T>, bounds: { min?: number; max: number }): Schema<readonly T[]> {
   return (value, at) => {
     if (!Array.isArray(value)) return `${at} is not an array`;
@@ -99,9 +114,6 @@ export function oneOf<const T extends string | number | null>(...allowed: readon
 export function nullable<T>(schema: Schema<T>): Schema<T | null> {
   return (value, at) => (value === null ? null : schema(value, at));
 }
-
-export const emptyArray: Schema<readonly []> = (value, at) =>
-  Array.isArray(value) && value.length === 0 ? null : `${at} is not an empty array`;
 
 export const sha256Hex: Schema<string> = matching(/^[0-9a-f]{64}$/, 'a sha256 in lower-case hexadecimal');
 

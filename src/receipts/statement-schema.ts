@@ -1,11 +1,17 @@
 import {
+  FILE_SYSTEM_SCHEMA,
+  NETWORK_SCHEMA,
+  OBSERVATION_SCHEMA,
+  PROCESS_TREE_SCHEMA,
+  SYSTEM_CALLS_SCHEMA,
+} from './observed-schema.js';
+import {
   type Artifacts,
   EXECUTION_STATUSES,
   type Environment,
   type Execution,
   type InputFileRecord,
   type LimitsRecord,
-  type Observation,
   type Outcome,
   type OutputFileRecord,
   type Predicate,
@@ -21,7 +27,6 @@ import {
 import {
   arrayOf,
   boolean,
-  emptyArray,
   integer,
   matching,
   nullable,
@@ -100,17 +105,11 @@ const resources = objectOf<Resources>({
 const execution = objectOf<Execution>({
   backend: shortText,
   isolation: shortText,
-  start: oneOf('cold'),
+  start: nullable(oneOf('cold', 'restored', 'pooled')),
+  snapshot: nullable(objectOf<NonNullable<Execution['snapshot']>>({ sha256: sha256Hex, age_ms: integer() })),
   vmm_version: nullable(shortText),
   image: nullable(recordOf(/^[a-z][a-z0-9_.-]{0,63}$/, shortText, { max: 64 })),
   notes: arrayOf(string({ maxLength: 4_096 }), { max: 256 }),
-});
-
-const observation = objectOf<Observation>({
-  level: oneOf('none'),
-  reason: string({ maxLength: 4_096 }),
-  events: oneOf(0),
-  dropped: recordOf(FIELD_NAME, integer(), { max: 64 }),
 });
 
 const environment = objectOf<Environment>({
@@ -153,11 +152,11 @@ const predicate = objectOf<Predicate>({
   timing,
   resources: nullable(resources),
   execution,
-  process_tree: emptyArray,
-  filesystem: oneOf(null),
-  network: oneOf(null),
-  syscalls: oneOf(null),
-  observation,
+  process_tree: PROCESS_TREE_SCHEMA,
+  filesystem: nullable(FILE_SYSTEM_SCHEMA),
+  network: nullable(NETWORK_SCHEMA),
+  syscalls: nullable(SYSTEM_CALLS_SCHEMA),
+  observation: OBSERVATION_SCHEMA,
   environment,
   artifacts,
 });

@@ -44,6 +44,8 @@ export function resolveRunRequest(body: RunBody, config: Configuration, client: 
     timeoutMs: atMost(body.timeout_ms, config.defaultTimeoutMs, config.maxTimeoutMs, 'timeout_ms'),
     deadlineMs: body.deadline_ms ?? null,
     limits,
+    observation: null,
+    fresh: body.fresh ?? false,
   };
 }
 

@@ -102,6 +102,12 @@ export const RunBody = Type.Object(
       }),
     ),
     limits: Type.Optional(Limits),
+    fresh: Type.Optional(
+      Type.Boolean({
+        description:
+          'True: a virtual machine boots for this program, even where one could be cloned from a snapshot.',
+      }),
+    ),
     network: Type.Optional(
       Type.Boolean({ default: false, description: 'Only false: programs have no network.' }),
     ),

@@ -4,6 +4,7 @@ import { type ExecutionBackend, type OutputStream } from '../../src/backends/bac
 import { asGlasshouseError, GlasshouseError } from '../../src/base/errors.js';
 import {
   type Candidate,
+  childProcesses,
   CollectingSink,
   commandSpec,
   heldBufferBytes,
@@ -44,6 +45,17 @@ export async function describeBackend(candidate: Candidate): Promise<void> {
     describe('in the end', () => {
       it('slows a program down to the pace of the sink, and holds little of its output', () =>
         slowsDown(backend));
+
+      it('still brings guests up as it did in the beginning', async () => {
+        const { handle } = await shell(backend, 'true');
+        assert.equal(handle.origin.start, candidate.start);
+      });
+
+      it('keeps nothing after close()', async () => {
+        await backend.close();
+        await backend.close();
+        assert.deepEqual(childProcesses(), []);
+      });
     });
   });
 }

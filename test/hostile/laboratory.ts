@@ -109,6 +109,8 @@ export function requestWith(changes: Partial<ExecutionRequest>): ExecutionReques
     timeoutMs: 30_000,
     deadlineMs: null,
     limits: LIMITS,
+    observation: null,
+    fresh: false,
     ...changes,
   };
 }

@@ -7,6 +7,7 @@ import { after, describe, it } from 'node:test';
 import { QemuMonitor } from '../../src/backends/qemu/qemu-monitor.js';
 import {
   type MachineRequest,
+  type MachineShape,
   type MonitorFacts,
   type VirtualMachine,
   type VirtualMachineMonitor,
@@ -30,11 +31,19 @@ import { assertStatus, Laboratory } from './laboratory.js';
 class ReachableMonitor implements VirtualMachineMonitor {
   readonly name = 'qemu';
   readonly accelerators = ['tcg'] as const;
-  readonly #qemu = new QemuMonitor({ binary: 'qemu-system-x86_64', accelerators: ['tcg'] });
+  readonly #qemu = new QemuMonitor({
+    binary: 'qemu-system-x86_64',
+    accelerators: ['tcg'],
+    runtimeDirectory: scratch.make('spool'),
+  });
   onLaunched: ((pid: number) => void) | null = null;
 
   inspect(): Promise<MonitorFacts> {
     return this.#qemu.inspect();
+  }
+
+  freezeKey(shape: MachineShape): Promise<string> {
+    return this.#qemu.freezeKey(shape);
   }
 
   async launch(request: MachineRequest): Promise<VirtualMachine> {

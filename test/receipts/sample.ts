@@ -59,6 +59,7 @@ export function samplePredicate(overrides: Partial<Predicate> = {}): Predicate {
       backend: 'qemu',
       isolation: 'vm-tcg',
       start: 'cold',
+      snapshot: null,
       vmm_version: 'QEMU 7.2.22',
       image: { kernel: 'a'.repeat(64), root: 'b'.repeat(64) },
       notes: [],

@@ -35,9 +35,9 @@ describe('GET /openapi.json', () => {
   it('has every path of the API', () => {
     assert.deepEqual(Object.keys(document.paths).sort(), [
       '/health',
+      '/metrics',
       '/log/checkpoint',
       '/log/tile/{path}',
-      '/metrics',
       '/receipts',
       '/receipts/{id}',
       '/receipts/{id}/files/{path}',

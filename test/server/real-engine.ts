@@ -5,8 +5,8 @@ import { type CompletedExecution } from '../../src/engine/completed.js';
 import { Engine } from '../../src/engine/engine.js';
 import { type ExecutionRequest } from '../../src/engine/request.js';
 import { KeyRing } from '../../src/receipts/key-ring.js';
-import { ReceiptStore } from '../../src/receipts/store.js';
 import { ReceiptWriter } from '../../src/receipts/store-writer.js';
+import { ReceiptStore } from '../../src/receipts/store.js';
 import { PATH, type ScratchDirectory } from '../contract/subject.js';
 
 /** Without isolation, but with the footprint of a guest, so that there is something to count. */
@@ -29,12 +29,12 @@ export class ShellEngine implements Disposable {
   ) {
     this.store = ReceiptStore.open(scratch.make('data'));
     this.#changes = changes;
-    const keys = KeyRing.open(scratch.make('keys'));
+    const { signer, logSigner } = KeyRing.open(scratch.make('keys'));
     this.#engine = new Engine({
       backend: new CountedProcesses(),
       store: this.store,
-      writer: new ReceiptWriter(this.store, keys.logSigner),
-      signer: keys.signer,
+      writer: new ReceiptWriter(this.store, logSigner),
+      signer,
       admission: {
         maxConcurrent: 4,
         memoryMb: 65_536,

@@ -32,6 +32,7 @@ export class ProcessBackend implements ExecutionBackend {
       vmmVersion: null,
       enforcesLimits: false,
       imageDigests: null,
+      snapshot: null,
       notes: ['limits on memory, processors, processes and disk are not enforced'],
     };
   }
@@ -66,7 +67,7 @@ export class ProcessBackend implements ExecutionBackend {
         cause: signal.reason,
       });
     }
-    const program = await launch(spec, file, argv, made);
+    const program = await launch(spec, file, argv, made, signal);
     try {
       return new RunningProgram(program, spec, { lookup, pipes, spawn: clock() });
     } catch (error) {
@@ -87,6 +88,10 @@ export class ProcessBackend implements ExecutionBackend {
 
   async kill(handle: ExecutionHandle): Promise<void> {
     return own(handle).kill();
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
   }
 
   async cleanup(handle: ExecutionHandle): Promise<void> {

@@ -1,0 +1,298 @@
+/*
+ * Follows one process tree and writes what the kernel saw of it as frames (docs/observer-link.md). It only ever reads:
+ * the command does not notice whether it lives.
+ */
+#define _GNU_SOURCE
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "options.h"
+#include "output.h"
+#include "privileges.h"
+#include "processes.h"
+#include "programs.h"
+#include "report.h"
+
+#define EXIT_BROKEN 1
+#define EXIT_USAGE 2
+#define EXIT_NOT_OBSERVING 3
+#define NAP_MS 10
+#define SHORT_NAP_MS 1
+#define WAIT_MS 100
+#define HEARTBEAT_NS 1000000000u
+
+struct observer {
+    struct options options;
+    struct programs programs;
+    struct processes processes;
+    struct control control;
+    struct output output;
+    struct ring_buffer *ring;
+    int epoll;
+    int signals;
+    bool following;
+    bool stopping;
+    uint64_t last_written;
+};
+
+/* --- records --- */
+
+static void report_files(struct observer *observer, const struct process *process, const struct owner *owner) {
+    for (const struct tracked_file *file = process->files; file != NULL; file = file->sibling) {
+        struct file_value value;
+        if (bpf_map_lookup_elem(observer->programs.files, &file->key, &value) != 0) continue;
+        bpf_map_delete_elem(observer->programs.files, &file->key);
+        report_file_totals(&observer->output, owner, file->number, &value);
+    }
+}
+
+static void report_peers(struct observer *observer, const struct process *process, const struct owner *owner) {
+    for (const struct tracked_peer *peer = process->peers; peer != NULL; peer = peer->sibling) {
+        struct peer_value value;
+        if (bpf_map_lookup_elem(observer->programs.peers, &peer->key, &value) != 0) continue;
+        bpf_map_delete_elem(observer->programs.peers, &peer->key);
+        report_peer_totals(&observer->output, owner, &peer->key, &value);
+    }
+}
+
+static void close_process(struct observer *observer, struct process *process, const struct owner *owner) {
+    report_files(observer, process, owner);
+    report_peers(observer, process, owner);
+    processes_remove(&observer->processes, process);
+}
+
+/* Of two threads that end at once both may report the end of their process: the second is not repeated. */
+static void take_end(struct observer *observer, const struct record *record) {
+    struct process *process = processes_find(&observer->processes, record->birth, record->pid);
+    struct owner owner = {record->time, record->birth, record->pid, record->tid};
+    if (process == NULL) return;
+    close_process(observer, process, &owner);
+    report_record(&observer->output, record, 0);
+}
+
+static int take_record(void *context, void *data, size_t size) {
+    struct observer *observer = context;
+    const struct record *record = data;
+    uint64_t file = 0;
+    if (!record_is_whole(record, size)) return 0;
+    if (record->type == RECORD_PROCESS_END) {
+        take_end(observer, record);
+        return 0;
+    }
+    processes_get(&observer->processes, record->birth, record->pid);
+    if (record->type == RECORD_FILE && record->file.tracked)
+        file = processes_add_file(&observer->processes, &record->file.key);
+    if (record->type == RECORD_SOCKET && record->socket.tracked)
+        processes_add_peer(&observer->processes, &record->socket.key);
+    report_record(&observer->output, record, file);
+    return 0;
+}
+
+/* How many records there were. */
+static int drain(struct observer *observer) {
+    int count = ring_buffer__consume(observer->ring);
+    if (observer->output.used > 0) observer->last_written = monotonic_ns();
+    output_flush(&observer->output);
+    return count;
+}
+
+/* --- the end --- */
+
+static void report_calls(struct observer *observer) {
+    int processors = libbpf_num_possible_cpus();
+    struct call_count *sums = calloc(CALLS_PER_ABI * ABIS, sizeof(*sums));
+    struct call_count *parts = calloc((size_t)(processors < 1 ? 1 : processors), sizeof(*parts));
+    for (uint32_t i = 0; sums != NULL && parts != NULL && i < CALLS_PER_ABI * ABIS; i++) {
+        if (bpf_map_lookup_elem(observer->programs.calls, &i, parts) != 0) continue;
+        for (int processor = 0; processor < processors; processor++) {
+            sums[i].calls += parts[processor].calls;
+            sums[i].failed += parts[processor].failed;
+            sums[i].eperm += parts[processor].eperm;
+            sums[i].eacces += parts[processor].eacces;
+        }
+    }
+    if (sums != NULL && parts != NULL) report_syscalls(&observer->output, sums);
+    free(parts);
+    free(sums);
+}
+
+static int finish(struct observer *observer) {
+    struct counters *counters = observer->programs.counters;
+    struct process *process;
+    enum why why = observer->following && counters->alive == 0 ? WHY_ENDED : WHY_STOPPED;
+    /* After the end of the tree nothing can come any more: the host need not wait until everything is detached. */
+    if (why == WHY_STOPPED) programs_detach(&observer->programs);
+    while (drain(observer) > 0) continue;
+    while ((process = processes_any(&observer->processes)) != NULL) {
+        struct owner owner = {monotonic_ns(), process->birth, process->pid, process->pid};
+        close_process(observer, process, &owner);
+    }
+    if (observer->following) report_calls(observer);
+    report_end(&observer->output, why, counters);
+    output_flush(&observer->output);
+    return observer->output.broken ? EXIT_BROKEN : EXIT_SUCCESS;
+}
+
+static int give_up(struct observer *observer, const struct failure *failure) {
+    report_failed(&observer->output, failure->stage, failure->error, failure->reason, failure->detail);
+    output_flush(&observer->output);
+    return observer->output.broken ? EXIT_BROKEN : EXIT_NOT_OBSERVING;
+}
+
+/* --- the loop --- */
+
+/* False when the host broke the protocol, or the process cannot be followed (then `failure` has a reason). */
+static bool take_control(struct observer *observer, struct failure *failure) {
+    uint8_t bytes[256];
+    ssize_t got = read(STDIN_FILENO, bytes, sizeof(bytes));
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) return true;
+    if (got <= 0) {
+        observer->stopping = true;
+        return true;
+    }
+    switch (control_take(&observer->control, bytes, (size_t)got)) {
+    case CONTROL_WAITING:
+        return true;
+    case CONTROL_REFUSED:
+        return false;
+    case CONTROL_FOLLOWS:
+        break;
+    }
+    if (!programs_follow(&observer->programs, observer->control.pid, failure)) return false;
+    observer->following = true;
+    observer->last_written = monotonic_ns();
+    report_attached(&observer->output, observer->control.pid);
+    output_flush(&observer->output);
+    return true;
+}
+
+/* Sleeps until something happens; what the host or a signal says is dealt with. */
+static bool sleep_for(struct observer *observer, int milliseconds, struct failure *failure) {
+    struct epoll_event events[4];
+    int count = epoll_wait(observer->epoll, events, 4, milliseconds);
+    for (int i = 0; i < count; i++) {
+        int fd = events[i].data.fd;
+        if (fd == STDIN_FILENO && !take_control(observer, failure)) return false;
+        if (fd == STDOUT_FILENO) observer->output.broken = true;
+        if (fd == observer->signals) observer->stopping = true;
+    }
+    return true;
+}
+
+static void beat(struct observer *observer) {
+    uint64_t now = monotonic_ns();
+    if (!observer->following || now - observer->last_written < HEARTBEAT_NS) return;
+    report_heartbeat(&observer->output, observer->programs.counters);
+    output_flush(&observer->output);
+    observer->last_written = now;
+}
+
+static bool tree_has_ended(const struct observer *observer) {
+    return observer->following && __atomic_load_n(&observer->programs.counters->alive, __ATOMIC_SEQ_CST) == 0;
+}
+
+/*
+ * A wakeup costs the command some 4 us, so there is one per batch: while records come, the kernel is told not to wake
+ * the reader, who looks every 10 ms by itself; only when nothing came does it ask to be woken.
+ */
+static int watch(struct observer *observer, struct failure *failure) {
+    uint32_t *reader = &observer->programs.counters->reader;
+    while (!observer->stopping && !observer->output.broken) {
+        int nap = WAIT_MS;
+        __atomic_store_n(reader, READER_WAITS, __ATOMIC_SEQ_CST);
+        if (drain(observer) > 0) {
+            __atomic_store_n(reader, READER_NAPS, __ATOMIC_SEQ_CST);
+            nap = observer->processes.count == 0 ? SHORT_NAP_MS : NAP_MS;
+        } else if (tree_has_ended(observer)) {
+            return finish(observer);
+        }
+        beat(observer);
+        if (!sleep_for(observer, nap, failure))
+            return failure->reason == NULL ? EXIT_BROKEN : give_up(observer, failure);
+        __atomic_store_n(reader, READER_BUSY, __ATOMIC_SEQ_CST);
+    }
+    return observer->output.broken ? EXIT_BROKEN : finish(observer);
+}
+
+/* --- start --- */
+
+static bool add_to_epoll(int epoll, int fd, uint32_t events) {
+    struct epoll_event event = {.events = events, .data.fd = fd};
+    /* EPERM: a regular file or /dev/null, which never keeps anybody waiting. */
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 || errno == EPERM;
+}
+
+static bool open_descriptors(struct observer *observer) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    observer->signals = signalfd(-1, &set, SFD_CLOEXEC);
+    observer->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (observer->signals < 0 || observer->epoll < 0) return false;
+    /* Edge-triggered: unread records are no reason to wake up, only the kernel's wakeups are. */
+    return add_to_epoll(observer->epoll, STDIN_FILENO, EPOLLIN) && add_to_epoll(observer->epoll, STDOUT_FILENO, 0) &&
+           add_to_epoll(observer->epoll, observer->signals, EPOLLIN) &&
+           add_to_epoll(observer->epoll, observer->programs.events, EPOLLIN | EPOLLET);
+}
+
+static bool start(struct observer *observer, struct failure *failure) {
+    uid_t user = getuid();
+    failure->stage = STAGE_START;
+    failure->reason = "internal";
+    if (!privileges_suffice()) {
+        failure->reason = "no_privilege";
+        snprintf(failure->detail, sizeof(failure->detail), "needs root, or CAP_BPF and CAP_PERFMON");
+        return false;
+    }
+    if (!programs_load(&observer->programs, &observer->options, user == 0, failure)) return false;
+    observer->programs.started_by = user;
+    if (!programs_attach(&observer->programs, failure)) return false;
+    failure->stage = STAGE_START;
+    failure->reason = "internal";
+    observer->ring = ring_buffer__new(observer->programs.events, take_record, observer, NULL);
+    if (observer->ring == NULL || !open_descriptors(observer) || !privileges_drop()) {
+        failure->error = errno;
+        snprintf(failure->detail, sizeof(failure->detail), "ring buffer, descriptors or privileges");
+        return false;
+    }
+    failure->reason = NULL;
+    return true;
+}
+
+static void release(struct observer *observer) {
+    struct process *process;
+    ring_buffer__free(observer->ring);
+    programs_free(&observer->programs);
+    while ((process = processes_any(&observer->processes)) != NULL) processes_remove(&observer->processes, process);
+}
+
+int main(int argc, char **argv) {
+    static struct observer observer;
+    struct failure failure = {0};
+    if (!options_parse(&observer.options, argc, argv)) return EXIT_USAGE;
+    syscall(SYS_close_range, 3, ~0u, 0);
+    output_init(&observer.output, STDOUT_FILENO);
+    int result;
+    if (start(&observer, &failure)) {
+        report_loaded(&observer.output, &observer.options, observer.programs.uses, observer.programs.use_count);
+        output_flush(&observer.output);
+        result = watch(&observer, &failure);
+    } else {
+        result = give_up(&observer, &failure);
+    }
+    release(&observer);
+    return result;
+}

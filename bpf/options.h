@@ -1,0 +1,18 @@
+/* The command line of the observer (docs/observer-link.md). */
+#ifndef GLASSHOUSE_OPTIONS_H
+#define GLASSHOUSE_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct options {
+    uint32_t ring_bytes;
+    uint32_t file_records;
+    uint32_t peer_records;
+    uint32_t argv_bytes;
+};
+
+/* False, with a message on stderr, for anything that is not documented. */
+bool options_parse(struct options *options, int argc, char **argv);
+
+#endif

@@ -1,0 +1,227 @@
+#define _GNU_SOURCE
+#include "programs.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "handlers.h"
+#include "skeletons.h"
+
+#define MESSAGE_LIMIT 65536
+
+/* The end of what libbpf says, for the failure's detail. */
+static char last_message[512];
+
+static int take_message(enum libbpf_print_level level, const char *format, va_list arguments) {
+    static size_t written;
+    if (level != LIBBPF_WARN) return 0;
+    char line[4096];
+    vsnprintf(line, sizeof(line), format, arguments);
+    size_t length = strlen(line);
+    if (written < MESSAGE_LIMIT) fputs(line, stderr);
+    written += length;
+    if (strstr(line, "LOG") == NULL) snprintf(last_message, sizeof(last_message), "%.500s", line);
+    return 0;
+}
+
+static bool fail(struct failure *failure, enum stage stage, int error, const char *reason, const char *detail) {
+    failure->stage = stage;
+    failure->error = error < 0 ? -error : error;
+    failure->reason = reason;
+    snprintf(failure->detail, sizeof(failure->detail), "%s", detail);
+    return false;
+}
+
+static bool file_contains(const char *path, const char *text) {
+    char content[256] = {0};
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return false;
+    size_t got = fread(content, 1, sizeof(content) - 1, file);
+    fclose(file);
+    return got > 0 && strstr(content, text) != NULL;
+}
+
+static bool kernel_is_too_old(void) {
+    struct utsname name;
+    int major = 0, minor = 0;
+    if (uname(&name) != 0 || sscanf(name.release, "%d.%d", &major, &minor) != 2) return false;
+    return major < 5 || (major == 5 && minor < 8);
+}
+
+static bool load_failed(struct failure *failure, int error) {
+    if (file_contains("/sys/kernel/security/lockdown", "[confidentiality]"))
+        return fail(failure, STAGE_LOAD, error, "lockdown", "the kernel is locked down: confidentiality");
+    if (kernel_is_too_old()) return fail(failure, STAGE_LOAD, error, "unsupported_kernel", "older than 5.8");
+    const char *reason = "load_refused";
+    if (error == -ENOMEM || error == -E2BIG) reason = "out_of_memory";
+    if (error == -ESRCH || error == -ENOENT) reason = "unsupported_kernel";
+    return fail(failure, STAGE_LOAD, error, reason, last_message);
+}
+
+static struct bpf_map *map_of(struct bpf_object *object, const char *name) {
+    return bpf_object__find_map_by_name(object, name);
+}
+
+static int load_object(struct programs *programs, const struct options *options, bool follow_privileged) {
+    size_t size = 0;
+    const void *bytes = programs->early ? early_bpf__elf_bytes(&size) : observer_bpf__elf_bytes(&size);
+    LIBBPF_OPTS(bpf_object_open_opts, open, .object_name = "glasshouse");
+    programs->object = bpf_object__open_mem(bytes, size, &open);
+    if (programs->object == NULL) return -errno;
+    bpf_map__set_max_entries(map_of(programs->object, "events"), options->ring_bytes);
+    bpf_map__set_max_entries(map_of(programs->object, "files"), options->file_records);
+    bpf_map__set_max_entries(map_of(programs->object, "peers"), options->peer_records);
+    struct settings settings = {
+        .wake_bytes = options->ring_bytes / 4,
+        .argv_chunks = options->argv_bytes / ARGV_CHUNK,
+        .follow_privileged = follow_privileged,
+    };
+    /* The only constant in memory, so the section is this structure. */
+    int error = bpf_map__set_initial_value(map_of(programs->object, ".rodata"), &settings, sizeof(settings));
+    return error != 0 ? error : bpf_object__load(programs->object);
+}
+
+static void note_use(struct programs *programs, const char *name) {
+    if (programs->use_count < MAX_USES) programs->uses[programs->use_count++] = name;
+}
+
+/* The only variable, so the section is this structure. */
+static struct counters *share_counters(struct bpf_object *object) {
+    int fd = bpf_map__fd(map_of(object, ".bss"));
+    void *memory = mmap(NULL, sizeof(struct counters), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void find_maps(struct programs *programs) {
+    struct bpf_object *object = programs->object;
+    programs->events = bpf_map__fd(map_of(object, "events"));
+    programs->calls = bpf_map__fd(map_of(object, "calls"));
+    programs->files = bpf_map__fd(map_of(object, "files"));
+    programs->peers = bpf_map__fd(map_of(object, "peers"));
+    programs->followed = bpf_map__fd(map_of(object, "followed"));
+    note_use(programs, programs->early ? "pid_hash" : "task_storage");
+    note_use(programs, "ring_buffer");
+}
+
+/* System calls find their handler by number. */
+static int fill_handlers(struct programs *programs) {
+    int map = bpf_map__fd(map_of(programs->object, "handlers"));
+    for (size_t i = 0; i < handler_count; i++) {
+        struct bpf_program *program = bpf_object__find_program_by_name(programs->object, handler_table[i].program);
+        int fd = program == NULL ? -ENOENT : bpf_program__fd(program);
+        uint32_t number = handler_table[i].number;
+        if (fd < 0) return fd;
+        if (bpf_map_update_elem(map, &number, &fd, BPF_ANY) != 0) return -errno;
+    }
+    return 0;
+}
+
+bool programs_load(struct programs *programs, const struct options *options, bool follow_privileged,
+                   struct failure *failure) {
+    memset(programs, 0, sizeof(*programs));
+    libbpf_set_print(take_message);
+    if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
+        return fail(failure, STAGE_START, errno, "no_btf", "/sys/kernel/btf/vmlinux cannot be read");
+    int error = load_object(programs, options, follow_privileged);
+    if (error != 0 && error != -ENOMEM) {
+        bpf_object__close(programs->object);
+        programs->early = true;
+        error = load_object(programs, options, follow_privileged);
+    }
+    if (error == 0) {
+        find_maps(programs);
+        programs->counters = share_counters(programs->object);
+        error = programs->counters == NULL ? -errno : fill_handlers(programs);
+    }
+    return error == 0 ? true : load_failed(failure, error);
+}
+
+bool programs_attach(struct programs *programs, struct failure *failure) {
+    static const struct {
+        const char *program, *hook;
+    } hooks[] = {
+        {"on_exit", "tp_btf/sched_process_exit"}, {"on_fork", "tp_btf/sched_process_fork"},
+        {"on_exec", "tp_btf/sched_process_exec"}, {"on_socket_state", "tp_btf/inet_sock_set_state"},
+        {"on_sys_exit", "tp_btf/sys_exit"},
+    };
+    for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++) {
+        struct bpf_program *program = bpf_object__find_program_by_name(programs->object, hooks[i].program);
+        struct bpf_link *link = bpf_program__attach(program);
+        if (link == NULL) return fail(failure, STAGE_ATTACH, errno, "attach_refused", hooks[i].hook);
+        programs->links[programs->link_count++] = link;
+        note_use(programs, hooks[i].hook);
+    }
+    return true;
+}
+
+/* The parent and the real user of a process. */
+static bool read_status(uint32_t pid, long *parent, long *user) {
+    char path[64], line[256];
+    snprintf(path, sizeof(path), "/proc/%u/status", pid);
+    FILE *file = fopen(path, "re");
+    *parent = *user = -1;
+    if (file == NULL) return false;
+    while (fgets(line, sizeof(line), file) != NULL) {
+        sscanf(line, "PPid: %ld", parent);
+        sscanf(line, "Uid: %ld", user);
+    }
+    fclose(file);
+    return *parent >= 0 && *user >= 0;
+}
+
+/* `user` is who started the observer. */
+static bool may_follow(uint32_t pid, uid_t user, bool *exists) {
+    long parent, owner;
+    *exists = read_status(pid, &parent, &owner);
+    return *exists && parent == (long)getppid() && (user == 0 || owner == (long)user);
+}
+
+static bool in_first_pid_namespace(void) {
+    char name[64] = {0};
+    return readlink("/proc/self/ns/pid", name, sizeof(name) - 1) > 0 && strcmp(name, "pid:[4026531836]") == 0;
+}
+
+bool programs_follow(struct programs *programs, uint32_t pid, struct failure *failure) {
+    struct state state = {.flags = STATE_HELD};
+    bool exists = false;
+    uid_t user = programs->started_by;
+    if (programs->early && !in_first_pid_namespace())
+        return fail(failure, STAGE_FOLLOW, 0, "unsupported_kernel", "a pid namespace needs a kernel from 5.17 on");
+    /* From here on the pid cannot be anyone else's unnoticed. */
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pidfd < 0) return fail(failure, STAGE_FOLLOW, errno, "no_such_process", "pidfd_open");
+    if (!may_follow(pid, user, &exists)) {
+        close(pidfd);
+        if (!exists) return fail(failure, STAGE_FOLLOW, 0, "no_such_process", "/proc/PID/status");
+        return fail(failure, STAGE_FOLLOW, 0, "not_allowed", "not a child of the parent, or another user's");
+    }
+    programs->counters->alive = 1;
+    programs->counters->threads = 1;
+    programs->counters->processes = 1;
+    int error = programs->early ? bpf_map_update_elem(programs->followed, &pid, &state, BPF_ANY)
+                                : bpf_map_update_elem(programs->followed, &pidfd, &state, BPF_ANY);
+    int why = errno;
+    close(pidfd);
+    if (error == 0) return true;
+    return fail(failure, STAGE_FOLLOW, why, why == ESRCH ? "no_such_process" : "internal", "seeding task storage");
+}
+
+void programs_detach(struct programs *programs) {
+    while (programs->link_count > 0) bpf_link__destroy(programs->links[--programs->link_count]);
+}
+
+void programs_free(struct programs *programs) {
+    programs_detach(programs);
+    if (programs->counters != NULL) munmap(programs->counters, sizeof(struct counters));
+    bpf_object__close(programs->object);
+    programs->object = NULL;
+    programs->counters = NULL;
+}
