@@ -1,7 +1,7 @@
 /**
- * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N --requests N --seconds N --soak N]`: measures on
- * this machine and prints ratios. Names: cold, cli, receipts, warm, boots, burst, observe, soak; the first four when
- * none is given.
+ * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N --requests N --seconds N --soak N --stored N
+ * --data-dir D]`: measures on this machine and prints ratios. Names: cold, cli, receipts, warm, boots, burst, observe,
+ * soak, reading (lists of a million receipts; D: a directory that it filled before); the first four when none is given.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { benchBoots } from './boots.js';
 import { benchBurst } from './burst.js';
 import { benchCli } from './cli.js';
+import { benchReading } from './reading.js';
 import { benchCold } from './cold.js';
 import { benchWarm } from './warm.js';
 import { benchObserve } from './observe.js';
@@ -27,6 +28,8 @@ const { values, positionals } = parseArgs({
     requests: { type: 'string', default: '50' },
     soak: { type: 'string', default: '1000' },
     receipts: { type: 'string', default: '500' },
+    stored: { type: 'string', default: '1000000' },
+    'data-dir': { type: 'string' },
   },
 });
 
@@ -36,6 +39,7 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   warm: () => benchWarm(MAIN, Number(values.seconds)),
   receipts: () => benchReceipts(Number(values.receipts)),
   boots: () => benchBoots(MAIN, Number(values.boots)),
+  reading: () => benchReading(MAIN, Number(values.stored), values['data-dir'] ?? null),
   burst: () => benchBurst(MAIN, Number(values.requests)),
   observe: () =>
     Promise.resolve().then(() => {

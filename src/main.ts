@@ -18,6 +18,7 @@ import { type Configuration } from './config/settings.js';
 import { type AdmissionLimits } from './engine/admission.js';
 import { type Engine } from './engine/engine.js';
 import { type Profiler } from './profilers/profiler.js';
+import { type Redactor } from './redaction/redactor.js';
 import { type KeyRing } from './receipts/key-ring.js';
 import { type ReceiptStore } from './receipts/store.js';
 import { type ReceiptWriter } from './receipts/store-writer.js';
@@ -153,16 +154,27 @@ class ComposedServices implements Services {
   async bundleEncoder(): Promise<ServerDependencies['encodeBundle']> {
     const { encodeBundle } = await import('./receipts/bundle.js');
     const ring = await this.keyRing();
+    const pems = new Map<string, string | null>();
     const store = await this.store();
     (await this.writer()).logOlderReceipts();
     return ({ receiptId, keyId, envelope }) => {
-      const pem = ring.publicKeyOf(keyId);
+      const pem = pems.get(keyId) ?? ring.publicKeyOf(keyId);
+      pems.set(keyId, pem);
       if (pem === null)
         throw new GlasshouseError('key_invalid', `The public key ${keyId} is gone from the key directory.`);
       const proof = store.proofOf(receiptId);
       if (proof === null) throw new GlasshouseError('log_corrupt', `The log has no entry for ${receiptId}.`);
       return encodeBundle({ receiptId, envelopeBytes: envelope }, pem, proof);
     };
+  }
+
+  async redactor(): Promise<Redactor> {
+    const { Redactor } = await import('./redaction/redactor.js');
+    const { RedactionRules } = await import('./redaction/redaction-rules.js');
+    const { openRedactionKey } = await import('./redaction/redaction-key.js');
+    // Rules first: a configuration that is wrong leaves no key behind.
+    const rules = new RedactionRules(this.config);
+    return new Redactor(openRedactionKey(path.join(this.#keyDirectory, 'redaction-key')), rules);
   }
 
   async bundle(receiptId: string): Promise<Uint8Array> {
@@ -176,12 +188,14 @@ class ComposedServices implements Services {
     const store = await this.store();
     const writer = await this.writer();
     const { signer } = await this.keyRing();
-    await this.#recover(store, writer);
+    const redactor = await this.redactor();
+    await this.#recover(store, writer, redactor);
     const engine = new Engine({
       backend,
       store,
       writer,
       signer,
+      redactor,
       admission: admissionLimits(this.config),
       inlineFileBytes: this.config.inlineFileBytes,
     });
@@ -216,7 +230,7 @@ class ComposedServices implements Services {
     return new ReceiptWriter(await this.store(), (await this.keyRing()).logSigner);
   }
 
-  async #recover(store: ReceiptStore, writer: ReceiptWriter): Promise<void> {
+  async #recover(store: ReceiptStore, writer: ReceiptWriter, redactor: Redactor): Promise<void> {
     if (store.unfinished().length === 0) return;
     const { recoverUnfinished } = await import('./engine/recovery.js');
     const { killLeftovers } = await import('./backends/process/process-tree.js');
@@ -224,6 +238,7 @@ class ComposedServices implements Services {
       store,
       writer,
       signer: (await this.keyRing()).signer,
+      redactor,
       killLeftovers: async (executionId) => {
         await killLeftovers(executionId);
       },

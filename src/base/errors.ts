@@ -10,6 +10,7 @@ export const ERROR_CODES = {
   command_not_found: 'The command does not exist.',
   command_not_executable: 'The command exists but cannot be executed.',
   not_found: 'Nothing is stored under that name.',
+  gone: 'The outputs of that receipt were dropped by retention; the receipt is still there.',
   overloaded: 'The queue is full; try again later.',
   queue_timeout: 'The execution did not get its turn in time and was not started; try again later.',
   deadline_exceeded: 'The deadline of the request, which includes the wait, passed.',

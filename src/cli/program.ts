@@ -7,10 +7,11 @@ import { isSettingName, type SettingName, SETTING_NAMES, SETTINGS } from '../con
 import { KEY_ALGORITHMS, type KeyAlgorithm } from '../receipts/spki.js';
 import { Console } from './console.js';
 import { parseDurationMs } from './duration.js';
+import { type Action, type Define, type Flags } from './define.js';
 import { EXIT_CODES } from './exit-codes.js';
 import { type ObservationRequest, resolveProfile } from './observation-options.js';
-import { type ExportFormat } from './receipts.js';
-import { type Compose, type Services } from './services.js';
+import { defineReceiptCommands } from './receipt-commands.js';
+import { type Compose } from './services.js';
 
 /** Settings that the commands other than `serve` take as flags. */
 const COMMON: readonly SettingName[] = ['data_dir', 'image_dir', 'qemu_bin', 'accelerator'];
@@ -29,15 +30,8 @@ const RUN_SETTINGS: readonly SettingName[] = [
   'default_disk_mb',
   'default_pids',
   ...OBSERVER_SETTINGS,
+  'record_env',
 ];
-
-type Flags = Readonly<Record<string, unknown>>;
-type Action = (
-  services: Services,
-  console: Console,
-  flags: Flags,
-  args: readonly string[],
-) => Promise<number>;
 
 /** Runs one command line (without the program's name) and resolves to the exit code. Never rejects. */
 export async function runCommandLine(args: readonly string[], compose: Compose): Promise<number> {
@@ -102,13 +96,11 @@ function buildProgram(
     (await import('./serve.js')).serve(services, console),
   ).description('serve POST /run over HTTP');
   defineVerify(define, program);
-  defineReceipts(define, program);
+  defineReceiptCommands(define, program);
   defineLog(define, program);
   defineRest(define, program);
   return program;
 }
-
-type Define = (parent: Command, usage: string, settings: readonly SettingName[], action: Action) => Command;
 
 function defineRun(define: Define, program: Command): void {
   define(program, 'run', RUN_SETTINGS, async (services, console, flags, args) => {
@@ -176,41 +168,6 @@ function defineVerify(define: Define, program: Command): void {
     .option('--id <receipt-id>', 'demand the receipt of this id, not that of another run')
     .option('--checkpoint <file>', 'a checkpoint of the log that you have from elsewhere')
     .option('--json', 'for programs');
-}
-
-function defineReceipts(define: Define, program: Command): void {
-  const receipts = program.command('receipts').description('look at stored receipts').exitOverride();
-  define(receipts, 'list', ['data_dir'], async (services, console, flags) =>
-    (await import('./receipts.js')).listReceipts(services, console, {
-      limit: boundedNumber(flags['limit'], 1, 1000),
-      json: flags['json'] === true,
-    }),
-  )
-    .description('the newest receipts')
-    .option('--limit <n>', 'how many, 1 to 1000', '20')
-    .option('--json', 'for programs');
-  define(receipts, 'show', ['data_dir'], async (services, console, flags, args) =>
-    (await import('./receipts.js')).showReceipt(services, console, {
-      id: args[0] ?? 'latest',
-      json: flags['json'] === true,
-    }),
-  )
-    .description('one receipt, to read')
-    .argument('[id]', 'id, the beginning of one, or latest', 'latest')
-    .option('--json', 'the whole statement');
-  define(receipts, 'export', ['data_dir'], async (services, _console, flags, args) =>
-    (await import('./receipts.js')).exportReceipt(services, {
-      id: args[0] ?? 'latest',
-      format: flags['format'] as ExportFormat,
-    }),
-  )
-    .description('one receipt as a file, on stdout')
-    .argument('[id]', 'id, the beginning of one, or latest', 'latest')
-    .addOption(
-      new Option('--format <format>', 'what to write')
-        .choices(['bundle', 'dsse', 'statement', 'sigstore'])
-        .default('bundle'),
-    );
 }
 
 function defineLog(define: Define, program: Command): void {
@@ -325,12 +282,6 @@ function textOrNull(value: unknown): string | null {
   return typeof value === 'string' ? value : null;
 }
 
-function boundedNumber(value: unknown, minimum: number, maximum: number): number {
-  const number = Number(value);
-  if (Number.isInteger(number) && number >= minimum && number <= maximum) return number;
-  throw usage(`${String(value)} is not a whole number from ${minimum} to ${maximum}`);
-}
-
 function observationOf(flags: Flags): ObservationRequest {
   const eventsFile = textOrNull(flags['events']);
   const isFollowed = flags['follow'] === true;
@@ -346,7 +297,7 @@ function environmentOf(pairs: readonly string[]): Readonly<Record<string, string
     pairs.map((pair) => {
       const [name, ...value] = pair.split('=');
       if (name === undefined || !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
-        throw usage(`--env ${pair} is not NAME=value`);
+        throw usage(`--env ${name ?? ''}: that is no name of a variable; write NAME=value`);
       return [name, value.length > 0 ? value.join('=') : (process.env[name] ?? '')];
     }),
   );

@@ -6,6 +6,7 @@ import { type Configuration } from '../config/settings.js';
 import { type Engine } from '../engine/engine.js';
 import { type KeyRing } from '../receipts/key-ring.js';
 import { type Profiler } from '../profilers/profiler.js';
+import { type Redactor } from '../redaction/redactor.js';
 import { type ReceiptStore } from '../receipts/store.js';
 
 /** Flags of settings as they were typed, by setting name. */
@@ -35,6 +36,8 @@ export interface Services extends AsyncDisposable {
   bundleEncoder(): Promise<ServerDependencies['encodeBundle']>;
   /** Public keys of the data directory; none when it has no keys yet, and none is made. */
   ownKeys(): Promise<TrustedKeys>;
+  /** Replaces secrets in whatever is recorded or logged. */
+  redactor(): Promise<Redactor>;
   /** An engine over that backend; executions of dead processes have been closed before. */
   engine(backend: ExecutionBackend): Promise<Engine>;
 }

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { SECRET_FLAGS, SECRET_NAMES } from './secret-defaults.js';
 import {
   type CamelCase,
   type ChoiceSetting,
@@ -246,6 +247,44 @@ export const SETTINGS = {
     { minimum: 0, maximum: ONE_DAY_MS },
     'Time that running executions have to end when the server stops, in milliseconds; then they are canceled.',
   ),
+  output_max_age_hours: integer(
+    0,
+    { minimum: 0, maximum: 876_000 },
+    'Hours for which the server keeps outputs; then it drops them and keeps the receipt. 0: for ever.',
+  ),
+  output_max_mb: integer(
+    0,
+    { minimum: 0, maximum: 1_073_741_824 },
+    'Outputs that the server keeps, all together, in MiB; it drops the oldest and keeps their receipts. 0: any number.',
+  ),
+  secret_names: {
+    kind: 'list',
+    default: SECRET_NAMES,
+    defaultText: '[see below](#secrets)',
+    description:
+      'Names of variables, flags, headers and fields whose values are secrets: one or more words, `*` stands for the rest of a word.',
+  },
+  secret_flags: {
+    kind: 'list',
+    default: SECRET_FLAGS,
+    defaultText: '[see below](#secrets)',
+    description:
+      'Flags whose values are secrets although their names do not say so: `-p`, or `mysql:-p` for one program alone.',
+  },
+  secret_patterns: {
+    kind: 'list',
+    default: [],
+    defaultText: 'none',
+    description:
+      'Regular expressions of further secrets; the first group, where there is one, is the secret. Give those with a comma in the file.',
+  },
+  record_env: {
+    kind: 'list',
+    default: [],
+    defaultText: 'none',
+    description:
+      'Environment variables whose values go into receipts, where a secret is replaced by its mark; `*` stands for the rest of a name.',
+  },
   log_level: choice(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
     'info',

@@ -14,6 +14,9 @@ import { type Signer } from '../receipts/signer.js';
 import { type ReceiptStore } from '../receipts/store.js';
 import { Admission, type AdmissionLimits, type AdmissionLoad, type Applicant } from './admission.js';
 import { type ReceiptWriter } from '../receipts/store-writer.js';
+import { textFromBytes, textToBytes } from '../receipts/text.js';
+import { ExecutionRedaction } from '../redaction/execution-redaction.js';
+import { type Redactor } from '../redaction/redactor.js';
 import { type CapturedStream, type CompletedExecution, type CompletedFile } from './completed.js';
 import { type EndedExecution, notStarted, runOnce } from './execution.js';
 import { Observation } from './observation.js';
@@ -29,6 +32,7 @@ export interface EngineOptions {
   readonly writer: ReceiptWriter;
   readonly signer: Signer;
   readonly admission: AdmissionLimits;
+  readonly redactor: Redactor;
   /** Bytes of output files, all together, that an answer carries inline. */
   readonly inlineFileBytes: number;
 }
@@ -116,13 +120,14 @@ export class Engine {
     const executionId = uuidv7();
     const startedAt = new Date();
     const begunAt = performance.now();
+    const redaction = redactionOf(this.#options.redactor, request);
     const deadlineMs = request.deadlineMs === null ? null : request.deadlineMs - (begunAt - arrivedAt);
     store.begin({
       executionId,
       startedAt: startedAt.toISOString(),
       owner: thisProcess(),
-      request: JSON.stringify(requestRecord(request, description, null)),
-      execution: JSON.stringify(executionRecord(description, null, startedAt)),
+      request: JSON.stringify(requestRecord(request, description, redaction, null)),
+      execution: JSON.stringify(executionRecord(description, redaction, null, startedAt)),
     });
     await using observation = await Observation.open(
       unprepared === null ? request.observation : null,
@@ -139,7 +144,7 @@ export class Engine {
     const finishedAt = new Date(startedAt.getTime() + Math.round(performance.now() - begunAt));
     const receiptBegunAt = performance.now();
     const files = newFiles(request, ended.result?.outputFiles ?? []);
-    const outputFiles = withinNameBudget(files);
+    const outputFiles = withoutSecretNames(withinNameBudget(files), redaction);
     const parts: RecordParts = {
       executionId,
       startedAt,
@@ -147,6 +152,7 @@ export class Engine {
       queueMs,
       request,
       backend: description,
+      redaction,
       ended,
       observed,
       outputFiles,
@@ -163,6 +169,7 @@ export class Engine {
       executionId,
       receiptId,
       ...parts.ended.outcome,
+      error: publicError(parts),
       stdout: captured(parts, 'stdout'),
       stderr: captured(parts, 'stderr'),
       files: inlineFiles(parts.outputFiles, this.#options.inlineFileBytes),
@@ -227,6 +234,17 @@ function applicantOf(request: ExecutionRequest, backend: ExecutionBackend): Appl
   return { client, deadlineMs, onQueued, footprint: backend.footprint(limits) };
 }
 
+function redactionOf(redactor: Redactor, { program, environment }: ExecutionRequest): ExecutionRedaction {
+  const argv = program.kind === 'python' ? program.args : program.argv;
+  return new ExecutionRedaction(redactor, { environment, argv });
+}
+
+/** A message may quote a command or a path; what is answered says no more than the receipt. */
+function publicError({ ended, redaction }: RecordParts): CompletedExecution['error'] {
+  const { error } = ended.outcome;
+  return error === null ? null : { code: error.code, message: redaction.message(error.message) };
+}
+
 function canDescribeItself(backend: ExecutionBackend): boolean {
   try {
     backend.describe();
@@ -261,6 +279,18 @@ function withinNameBudget(files: readonly OutputFile[]): readonly OutputFile[] {
   return files.filter((file) => {
     left -= file.path.length;
     return left >= 0;
+  });
+}
+
+/** Receipt, store and answer know a file by one name; its bytes are the program's own and stay as they are. */
+function withoutSecretNames(
+  files: readonly OutputFile[],
+  redaction: ExecutionRedaction,
+): readonly OutputFile[] {
+  return files.map((file) => {
+    const { mode, sizeBytes, sha256: digest, omitted } = file;
+    const path = textToBytes(redaction.path(textFromBytes(file.path)));
+    return { path, mode, sizeBytes, sha256: digest, omitted, read: () => file.read() };
   });
 }
 

@@ -19,6 +19,7 @@ import {
   type Resources,
 } from '../receipts/receipt.js';
 import { textFromBytes, textFromString } from '../receipts/text.js';
+import { type ExecutionRedaction } from '../redaction/execution-redaction.js';
 import { type EndedExecution } from './execution.js';
 import { type ExecutionRequest } from './request.js';
 
@@ -28,18 +29,21 @@ function sha256(bytes: Uint8Array | string): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-/** The receipt's `request`; `stdinSha256` is known at the end only. */
+/** The receipt's `request`, without secrets; `stdinSha256` is known at the end only. */
 export function requestRecord(
   request: ExecutionRequest,
   backend: BackendDescription,
+  redaction: ExecutionRedaction,
   stdinSha256: string | null,
 ): Request {
   const { program, limits } = request;
-  return {
+  const variables = redaction.recordedEnvironment(request.environment);
+  return redaction.request({
     kind: program.kind,
     code_sha256: program.kind === 'python' ? sha256(program.code) : null,
     argv: (program.kind === 'python' ? program.args : program.argv).map(textFromString),
     env_names: Object.keys(request.environment).sort().map(textFromString),
+    ...(variables.length === 0 ? {} : { env_values: variables }),
     stdin_sha256: stdinSha256,
     input_files: request.inputFiles.map((file) => ({
       path: textFromString(file.path),
@@ -56,16 +60,17 @@ export function requestRecord(
           pids: limits.pids,
           output_bytes: request.capture.endAfterBytes,
         },
-  };
+  });
 }
 
-/** The receipt's `execution`; `origin` is null while it is not known how the guest will come up. */
+/** The receipt's `execution`, without secrets; `origin` is null while it is not known how the guest will come up. */
 export function executionRecord(
   backend: BackendDescription,
+  redaction: ExecutionRedaction,
   origin: GuestOrigin | null,
   at: Date,
 ): Execution {
-  return {
+  return redaction.execution({
     backend: backend.name,
     isolation: backend.isolation,
     start: origin?.start ?? null,
@@ -73,7 +78,7 @@ export function executionRecord(
     vmm_version: backend.vmmVersion,
     image: backend.imageDigests === null ? null : { ...backend.imageDigests },
     notes: [...backend.notes],
-  };
+  });
 }
 
 function snapshotRecord(snapshot: SnapshotIdentity | null, at: Date): Execution['snapshot'] {
@@ -105,6 +110,7 @@ export interface RecordParts {
   readonly queueMs: number;
   readonly request: ExecutionRequest;
   readonly backend: BackendDescription;
+  readonly redaction: ExecutionRedaction;
   readonly ended: EndedExecution;
   readonly observed: Observed | Unobserved;
   readonly outputFiles: readonly OutputFile[];
@@ -121,24 +127,24 @@ const NOTHING_SEEN = {
   resources: null,
 } as const;
 
-/** Everything that is known about one execution, as the receipt says it. */
+/** Everything that is known about one execution, as the receipt says it: without secrets. */
 export function buildPredicate(parts: RecordParts): Predicate {
-  const { ended, backend } = parts;
+  const { ended, backend, redaction } = parts;
   const observed = 'processTree' in parts.observed ? parts.observed : { ...NOTHING_SEEN, ...parts.observed };
   const { outcome, result } = ended;
   const error = outcome.error;
-  return {
+  return redaction.predicate({
     version: 1,
     execution_id: parts.executionId,
     provenance: backend.isolation === 'none' ? 'host' : 'host+guest',
     timestamp: parts.startedAt.toISOString(),
     finished_at: parts.finishedAt.toISOString(),
-    request: requestRecord(parts.request, backend, ended.stdinSha256),
+    request: requestRecord(parts.request, backend, redaction, ended.stdinSha256),
     outcome: {
       status: outcome.status,
       exit_code: outcome.exitCode,
       signal: outcome.signal,
-      error: error === null ? null : { code: error.code, message: error.message },
+      error: error === null ? null : { code: error.code, message: redaction.message(error.message) },
     },
     timing: {
       queue_ms: Math.round(parts.queueMs),
@@ -147,7 +153,7 @@ export function buildPredicate(parts: RecordParts): Predicate {
       boot_stages: stagesInMicroseconds(ended.bootStages),
     },
     resources: resourcesRecord(result?.resources ?? null) ?? observed.resources,
-    execution: executionRecord(backend, ended.origin, parts.startedAt),
+    execution: executionRecord(backend, redaction, ended.origin, parts.startedAt),
     process_tree: observed.processTree,
     filesystem: observed.filesystem,
     network: observed.network,
@@ -155,7 +161,7 @@ export function buildPredicate(parts: RecordParts): Predicate {
     observation: observed.observation,
     environment: environmentRecord(),
     artifacts: artifactsRecord(parts),
-  };
+  });
 }
 
 function stagesInMicroseconds(stages: Readonly<Record<string, number>>): Record<string, number> {

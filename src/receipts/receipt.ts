@@ -54,6 +54,8 @@ export interface Predicate {
   readonly observation: Observation;
   readonly environment: Environment;
   readonly artifacts: Artifacts;
+  /** Absent in receipts that were made before there was redaction. */
+  readonly redaction?: Redaction;
 }
 
 export interface Request {
@@ -63,6 +65,8 @@ export interface Request {
   readonly argv: readonly Text[];
   /** Names only: values may be secrets. */
   readonly env_names: readonly Text[];
+  /** Those that the configuration asked to record; absent when it asked for none. */
+  readonly env_values?: readonly RecordedVariable[];
   /** Null: not captured (inherited). */
   readonly stdin_sha256: string | null;
   readonly input_files: readonly InputFileRecord[];
@@ -70,6 +74,11 @@ export interface Request {
   readonly timeout_ms: number | null;
   /** Null: none enforced. */
   readonly limits: LimitsRecord | null;
+}
+
+export interface RecordedVariable {
+  readonly name: Text;
+  readonly value: Text;
 }
 
 export interface InputFileRecord {
@@ -131,6 +140,14 @@ export interface Environment {
   readonly os: string;
   readonly architecture: string;
   readonly host_kernel: string;
+}
+
+/** Where marks stand instead of secrets. */
+export interface Redaction {
+  /** Marks of receipts with the same id can be compared: equal secrets have equal marks. */
+  readonly key_id: string;
+  /** JSON pointers (RFC 6901) from the predicate, sorted. */
+  readonly fields: readonly string[];
 }
 
 export interface Artifacts {

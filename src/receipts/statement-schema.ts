@@ -17,6 +17,8 @@ import {
   type Predicate,
   PREDICATE_TYPE,
   PROVENANCES,
+  type RecordedVariable,
+  type Redaction,
   type Request,
   type Resources,
   type Statement,
@@ -32,6 +34,7 @@ import {
   nullable,
   objectOf,
   oneOf,
+  optional,
   recordOf,
   type Schema,
   sha256Hex,
@@ -44,6 +47,8 @@ import {
 const MAX_ARGUMENT_LENGTH = 131_072;
 const MAX_PATH_LENGTH = 4_095;
 const MAX_ITEMS = 100_000;
+/** More than fit into the largest payload. */
+const MAX_REDACTED_FIELDS = 1_000_000;
 const FIELD_NAME = /^[a-z][a-z0-9_]{0,63}$/;
 
 const shortText = string({ maxLength: 256 });
@@ -67,6 +72,9 @@ const request = objectOf<Request>({
   code_sha256: nullable(sha256Hex),
   argv: arrayOf(argument, { max: MAX_ITEMS }),
   env_names: arrayOf(argument, { max: MAX_ITEMS }),
+  env_values: optional(
+    arrayOf(objectOf<RecordedVariable>({ name: argument, value: argument }), { max: MAX_ITEMS }),
+  ),
   stdin_sha256: nullable(sha256Hex),
   input_files: arrayOf(objectOf<InputFileRecord>({ path, sha256: sha256Hex, size_bytes: integer() }), {
     max: MAX_ITEMS,
@@ -141,6 +149,11 @@ const artifacts = objectOf<Artifacts>({
   files_complete: boolean,
 });
 
+const redaction = objectOf<Redaction>({
+  key_id: matching(/^[0-9a-f]{16}$/, 'the id of a redaction key'),
+  fields: arrayOf(string({ maxLength: 256 }), { max: MAX_REDACTED_FIELDS }),
+});
+
 const predicate = objectOf<Predicate>({
   version: oneOf(1),
   execution_id: uuidV7,
@@ -159,6 +172,7 @@ const predicate = objectOf<Predicate>({
   observation: OBSERVATION_SCHEMA,
   environment,
   artifacts,
+  redaction: optional(redaction),
 });
 
 /** Every field of a receipt, typed and bounded; the compiler holds it against the types in receipt.ts. */

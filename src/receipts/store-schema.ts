@@ -8,6 +8,7 @@
  * `unfinished` follows from the other two tables and spares a scan of all executions at every start. Outputs stand
  * in tables of their own and may be deleted.
  */
+import { RECEIPT_INDEX_SCHEMA } from './store-index-schema.js';
 
 /** `GLHS`: marks the file as a receipt store (PRAGMA application_id). */
 export const STORE_APPLICATION_ID = 0x474c4853;
@@ -143,6 +144,6 @@ CREATE TRIGGER log_checkpoints_are_not_deleted BEFORE DELETE ON log_checkpoints
 `;
 
 /** Step n brings the tables of version n to version n + 1; a new file goes through all of them. */
-export const STORE_MIGRATIONS: readonly string[] = [VERSION_1, VERSION_2];
+export const STORE_MIGRATIONS: readonly string[] = [VERSION_1, VERSION_2, RECEIPT_INDEX_SCHEMA];
 
 export const STORE_VERSION = STORE_MIGRATIONS.length;

@@ -60,6 +60,8 @@ export interface ReceiptSummary {
   readonly signal: string | null;
   readonly backend: string;
   readonly isolation: string;
+  /** When its outputs were dropped by retention; null: they were not. RFC 3339, UTC, milliseconds. */
+  readonly outputsDroppedAt: string | null;
 }
 
 export interface StoredReceipt extends ReceiptSummary {

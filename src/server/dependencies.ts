@@ -5,6 +5,7 @@ import { type AdmissionLoad } from '../engine/admission.js';
 import { type CompletedExecution } from '../engine/completed.js';
 import { type ExecutionRequest } from '../engine/request.js';
 import { type ExecutionStatus } from '../receipts/receipt.js';
+import { type ReceiptFilter } from '../receipts/store-filter.js';
 
 /** What the server needs of the engine. */
 export interface ExecutionEngine {
@@ -37,6 +38,8 @@ export interface StoredReceipt {
   readonly keyId: string;
   /** The DSSE envelope, as JSON in UTF-8. */
   readonly envelope: Uint8Array;
+  /** When its outputs were dropped by retention; null: they were not. */
+  readonly outputsDroppedAt: string | null;
 }
 
 export interface ReceiptSummary {
@@ -50,6 +53,7 @@ export interface ReceiptSummary {
   readonly signal: string | null;
   readonly backend: string;
   readonly isolation: string;
+  readonly outputsDroppedAt: string | null;
 }
 
 /** What the server needs of the receipt store; it never writes. */
@@ -57,9 +61,12 @@ export interface ReceiptReader {
   get(receiptId: string): StoredReceipt | null;
   /**
    * Newest first. `before` is the last receipt of the page before this one; null: from the newest.
-   * @throws GlasshouseError not_found when `before` is unknown.
+   * @throws GlasshouseError not_found when `before` is unknown, invalid_request for a text without words.
    */
-  list(page: { readonly limit: number; readonly before: string | null }): readonly ReceiptSummary[];
+  list(
+    page: { readonly limit: number; readonly before: string | null },
+    filter: ReceiptFilter,
+  ): readonly ReceiptSummary[];
   /** Null when the stream was not captured or is no longer kept. */
   readStdout(receiptId: string): Uint8Array | null;
   readStderr(receiptId: string): Uint8Array | null;

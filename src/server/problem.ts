@@ -13,6 +13,7 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   command_not_found: 422,
   command_not_executable: 422,
   not_found: 404,
+  gone: 410,
   overloaded: 429,
   queue_timeout: 503,
   deadline_exceeded: 503,

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 
 import { type ExecutionBackend } from '../../src/backends/backend.js';
 import { type CompletedExecution } from '../../src/engine/completed.js';
+import { type Redactor } from '../../src/redaction/redactor.js';
+import { sampleRedactor } from '../redaction/sample-redactor.js';
 import { Engine } from '../../src/engine/engine.js';
 import { type ExecutionRequest } from '../../src/engine/request.js';
 import { KeyRing } from '../../src/receipts/key-ring.js';
@@ -27,7 +29,7 @@ export class Laboratory implements Disposable {
   readonly #descriptors: readonly string[];
   readonly #children: readonly number[];
 
-  constructor(scratch: ScratchDirectory, backend: ExecutionBackend) {
+  constructor(scratch: ScratchDirectory, backend: ExecutionBackend, redactor: Redactor = sampleRedactor()) {
     this.#scratch = scratch;
     this.store = ReceiptStore.open(scratch.make('data'));
     this.#keys = KeyRing.open(scratch.make('keys'));
@@ -36,11 +38,16 @@ export class Laboratory implements Disposable {
       store: this.store,
       writer: new ReceiptWriter(this.store, this.#keys.logSigner),
       signer: this.#keys.signer,
+      redactor,
       admission: { maxConcurrent: 4, memoryMb: 65_536, cpus: 64, maxQueued: 64, queueTimeoutMs: 600_000 },
       inlineFileBytes: 1 << 16,
     });
     this.#descriptors = descriptorsBesideStore();
     this.#children = childProcesses();
+  }
+
+  get publicKeyPem(): string {
+    return this.#keys.publicKeyPem;
   }
 
   /** Runs to the end and holds the stored receipt against what was answered. */

@@ -33,6 +33,7 @@ describe('ReceiptStore: one execution', () => {
       signal: null,
       backend: 'qemu',
       isolation: 'vm-tcg',
+      outputsDroppedAt: null,
     };
     assert.deepEqual(stored, { ...summary, envelope: stored.envelope });
     assert.deepEqual(store.getByExecution(executionId()), stored);

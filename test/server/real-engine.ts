@@ -1,3 +1,4 @@
+import { sampleRedactor } from '../redaction/sample-redactor.js';
 import { type BackendDescription, type Footprint, type Limits } from '../../src/backends/backend.js';
 import { ProcessBackend } from '../../src/backends/process/process-backend.js';
 import { type AdmissionLimits } from '../../src/engine/admission.js';
@@ -43,6 +44,7 @@ export class ShellEngine implements Disposable {
         queueTimeoutMs: 600_000,
         ...limits,
       },
+      redactor: sampleRedactor(),
       inlineFileBytes: 0,
     });
   }
