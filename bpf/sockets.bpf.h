@@ -300,35 +300,23 @@ static __always_inline int count_messages(struct socket_work *work, const void *
     return 0;
 }
 
-static __always_inline int socket_messages(struct pt_regs *regs, long result, bool sends) {
-    struct state *state = current_state();
-    struct socket_work *work = socket_work();
-    if (state == NULL || work == NULL || is_error(result)) return 0;
-    if (!find_file((int)regs->di, &work->open) || !find_socket(&work->open, &work->socket)) return 0;
+/* Counts a call that sends or receives messages; its socket is the one in `work`. */
+static __always_inline int count_message_call(struct pt_regs *regs, struct socket_work *work, long result) {
+    bool sends = true;
     switch (regs->orig_ax) {
     case CALL_SENDTO:
-        count_socket_io((__u64)result, true, regs->r8, regs->si);
-        return 0;
+        return count_socket_io((__u64)result, true, regs->r8, regs->si);
     case CALL_RECVFROM:
-        count_socket_io((__u64)result, false, 0, 0);
-        return 0;
-    case CALL_SENDMSG:
+        return count_socket_io((__u64)result, false, 0, 0);
     case CALL_RECVMSG:
-        if (bpf_probe_read_user(&work->message, 56, (void *)regs->si) != 0) note_gap(GAP_UNREADABLE);
-        count_message(work, (__u64)result, sends);
-        return 0;
+    case CALL_RECVMMSG:
+        sends = false;
     }
-    return count_messages(work, (const void *)regs->si, result, sends);
-}
-
-SEC("tp_btf/sys_exit")
-int BPF_PROG(call_send, struct pt_regs *regs, long result) {
-    return socket_messages(regs, result, true);
-}
-
-SEC("tp_btf/sys_exit")
-int BPF_PROG(call_receive, struct pt_regs *regs, long result) {
-    return socket_messages(regs, result, false);
+    if (regs->orig_ax == CALL_SENDMMSG || regs->orig_ax == CALL_RECVMMSG)
+        return count_messages(work, (const void *)regs->si, result, sends);
+    if (bpf_probe_read_user(&work->message, 56, (void *)regs->si) != 0) note_gap(GAP_UNREADABLE);
+    count_message(work, (__u64)result, sends);
+    return 0;
 }
 
 static __always_inline void remember_connect(const struct state *state, const struct open_socket *socket) {
