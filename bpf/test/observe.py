@@ -12,7 +12,7 @@ import unittest
 
 from observer_link import Held, Observer, observe
 
-BUILD = sys.argv.pop(1)
+BUILD = os.path.abspath(sys.argv.pop(1))
 WORKLOAD = f'{BUILD}/workload'
 CHROOT, NAMESPACE, DETACHED, DELETED, TRUNCATED = 4, 8, 16, 2, 1
 RENAME, UNLINK, MKDIR, LINK, SYMLINK, CHMOD, TRUNCATE, CHANGED_ROOT = 1, 2, 4, 5, 6, 7, 9, 13
