@@ -117,8 +117,10 @@ static __always_inline struct file_value *used_file(const struct state *state, c
     return new_file(state, &key, open, READ(open->file, f_flags), FILE_INHERITED);
 }
 
-/* Counts a transfer of a struct file that is no socket. */
-__noinline int count_file(__u64 file_address, __u64 bytes, __u32 writes) {
+enum file_use { USE_READ, USE_WRITE, USE_MAP, USE_MAP_WRITABLE };
+
+/* Counts the use of a struct file that is no socket. */
+__noinline int count_file(__u64 file_address, __u64 bytes, __u32 use) {
     struct state *state = current_state();
     struct open_file open = {.file = (struct file *)file_address};
     open.inode = READ(open.file, f_inode);
@@ -126,12 +128,17 @@ __noinline int count_file(__u64 file_address, __u64 bytes, __u32 writes) {
     if (state == NULL || (open.mode & MODE_TYPE) == MODE_FIFO) return 0;
     struct file_value *value = used_file(state, &open);
     if (value == NULL) return 0;
-    if (writes) {
-        ADD(value->writes, 1);
-        ADD(value->bytes_written, bytes);
-    } else {
+    switch (use) {
+    case USE_READ:
         ADD(value->reads, 1);
         ADD(value->bytes_read, bytes);
+        break;
+    case USE_WRITE:
+        ADD(value->writes, 1);
+        ADD(value->bytes_written, bytes);
+        break;
+    default:
+        value->mapped |= use == USE_MAP_WRITABLE ? 3 : 1;
     }
     return 0;
 }
@@ -176,37 +183,6 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result) {
     }
     if (result >= 0) return count_open((int)result, (__u32)flags);
     return report_failed_open(directory, (__u64)name, (__u32)flags, result);
-}
-
-SEC("tp_btf/sys_exit")
-int BPF_PROG(call_mmap, struct pt_regs *regs, long result) {
-    struct state *state = current_state();
-    struct open_file open;
-    /* MAP_ANONYMOUS */
-    if (state == NULL || is_error(result) || (regs->r10 & 0x20)) return 0;
-    if (!find_file((int)regs->r8, &open) || (open.mode & MODE_TYPE) != MODE_REGULAR) return 0;
-    struct file_value *value = used_file(state, &open);
-    if (value == NULL) return 0;
-    /* MAP_SHARED or MAP_SHARED_VALIDATE with PROT_WRITE */
-    bool writes = (regs->r10 & 1) != 0 && (regs->dx & 2) != 0;
-    value->mapped |= writes ? 3 : 1;
-    return 0;
-}
-
-SEC("tp_btf/sys_exit")
-int BPF_PROG(call_transfer, struct pt_regs *regs, long result) {
-    struct state *state = current_state();
-    struct open_file open;
-    if (state == NULL || result <= 0) return 0;
-    /* splice and copy_file_range: in, offset, out; sendfile: out, in */
-    int from = (int)regs->di, to = (int)regs->dx;
-    if (regs->orig_ax == CALL_SENDFILE) {
-        from = (int)regs->si;
-        to = (int)regs->di;
-    }
-    if (find_file(from, &open)) count_any(&open, (__u64)result, false, NULL);
-    if (find_file(to, &open)) count_any(&open, (__u64)result, true, NULL);
-    return 0;
 }
 
 /* A call that changes something, whichever of its variants it was. */

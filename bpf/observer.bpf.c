@@ -18,42 +18,68 @@
 #include "emit.bpf.h"
 #include "path.bpf.h"
 
-struct open_file;
-static __always_inline void count_any(const struct open_file *open, __u64 bytes, bool writes, const void *payload);
-
 #include "files.bpf.h"
 #include "processes.bpf.h"
 #include "sockets.bpf.h"
 
+#define MAP_SHARED 1
+#define MAP_ANONYMOUS 0x20
+#define PROT_WRITE 2
 #define STATUS_COMPAT 2
 #define X32_BIT 0x40000000
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* Counts a transfer of a file or socket; `payload` is where the bytes lie, when that is known. */
-static __always_inline void count_any(const struct open_file *open, __u64 bytes, bool writes, const void *payload) {
+/* Counts a transfer of a file or socket; `payload` is where the bytes lie, or 0. */
+static __always_inline void count_transfer(int descriptor, __u64 bytes, bool writes, __u64 payload) {
     struct socket_work *work = socket_work();
-    if (work == NULL) return;
-    if (find_socket(open, &work->socket)) count_socket_io(bytes, writes, 0, (__u64)payload);
-    else count_file((__u64)open->file, bytes, writes);
+    if (work == NULL || !find_file(descriptor, &work->open)) return;
+    if (find_socket(&work->open, &work->socket)) count_socket_io(bytes, writes, 0, payload);
+    else count_file((__u64)work->open.file, bytes, writes ? USE_WRITE : USE_READ);
 }
 
+static __always_inline int count_mapping(struct pt_regs *regs) {
+    struct open_file open;
+    if (regs->r10 & MAP_ANONYMOUS) return 0;
+    if (!find_file((int)regs->r8, &open) || (open.mode & MODE_TYPE) != MODE_REGULAR) return 0;
+    bool writable = (regs->r10 & MAP_SHARED) && (regs->dx & PROT_WRITE);
+    return count_file((__u64)open.file, 0, writable ? USE_MAP_WRITABLE : USE_MAP);
+}
+
+/* Everything that moves bytes is one program: the verifier looks at the functions below it once for each program. */
 SEC("tp_btf/sys_exit")
 int BPF_PROG(call_io, struct pt_regs *regs, long result) {
-    struct state *state = current_state();
-    struct open_file open;
-    bool writes = true;
-    if (state == NULL || is_error(result)) return 0;
+    struct socket_work *work = socket_work();
+    if (work == NULL || is_error(result)) return 0;
     switch (regs->orig_ax) {
+    case CALL_MMAP:
+        return count_mapping(regs);
+    case CALL_SENDFILE:
+        count_transfer((int)regs->si, (__u64)result, false, 0);
+        count_transfer((int)regs->di, (__u64)result, true, 0);
+        return 0;
+    case CALL_SPLICE:
+    case CALL_COPY_FILE_RANGE:
+        count_transfer((int)regs->di, (__u64)result, false, 0);
+        count_transfer((int)regs->dx, (__u64)result, true, 0);
+        return 0;
+    case CALL_SENDTO:
+    case CALL_SENDMSG:
+    case CALL_SENDMMSG:
+    case CALL_RECVFROM:
+    case CALL_RECVMSG:
+    case CALL_RECVMMSG:
+        if (!find_file((int)regs->di, &work->open) || !find_socket(&work->open, &work->socket)) return 0;
+        return count_message_call(regs, work, result);
     case CALL_READ:
     case CALL_PREAD64:
     case CALL_READV:
     case CALL_PREADV:
     case CALL_PREADV2:
-        writes = false;
+        count_transfer((int)regs->di, (__u64)result, false, 0);
+        return 0;
     }
-    if (!find_file((int)regs->di, &open)) return 0;
-    count_any(&open, (__u64)result, writes, regs->orig_ax == CALL_WRITE ? (const void *)regs->si : NULL);
+    count_transfer((int)regs->di, (__u64)result, true, regs->orig_ax == CALL_WRITE ? regs->si : 0);
     return 0;
 }
 

@@ -109,16 +109,14 @@ static __always_inline void begin_tree(struct state *state, struct task_struct *
                  PROCESS_FIRST);
 }
 
+/* Whether the first 128 bytes are the same. */
 static __always_inline bool same_string(const char *left, const char *right) {
-    char a[128] = {}, b[128] = {};
+    __u64 a[16] = {}, b[16] = {}, difference = 0;
     if (left == right) return true;
     bpf_probe_read_kernel_str(a, sizeof(a), left);
     bpf_probe_read_kernel_str(b, sizeof(b), right);
-    for (int i = 0; i < 128; i++) {
-        if (a[i] != b[i]) return false;
-        if (a[i] == 0) return true;
-    }
-    return true;
+    for (int i = 0; i < 16; i++) difference |= a[i] ^ b[i];
+    return difference == 0;
 }
 
 /* Memory of the new image: the kernel has just written it, so it is there. */

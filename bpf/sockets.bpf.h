@@ -8,8 +8,8 @@
 #define PORT_DNS 53
 #define ERROR_IN_PROGRESS 115
 #define MESSAGES_LOOKED_AT 8
-#define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2
+#define TCP_CLOSE 7
 
 enum socket_operation { SOCKET_CONNECT = 1, SOCKET_BIND, SOCKET_LISTEN, SOCKET_ACCEPT, SOCKET_TRAFFIC, SOCKET_OUTCOME };
 
@@ -300,35 +300,23 @@ static __always_inline int count_messages(struct socket_work *work, const void *
     return 0;
 }
 
-static __always_inline int socket_messages(struct pt_regs *regs, long result, bool sends) {
-    struct state *state = current_state();
-    struct socket_work *work = socket_work();
-    if (state == NULL || work == NULL || is_error(result)) return 0;
-    if (!find_file((int)regs->di, &work->open) || !find_socket(&work->open, &work->socket)) return 0;
+/* Counts a call that sends or receives messages; its socket is the one in `work`. */
+static __always_inline int count_message_call(struct pt_regs *regs, struct socket_work *work, long result) {
+    bool sends = true;
     switch (regs->orig_ax) {
     case CALL_SENDTO:
-        count_socket_io((__u64)result, true, regs->r8, regs->si);
-        return 0;
+        return count_socket_io((__u64)result, true, regs->r8, regs->si);
     case CALL_RECVFROM:
-        count_socket_io((__u64)result, false, 0, 0);
-        return 0;
-    case CALL_SENDMSG:
+        return count_socket_io((__u64)result, false, 0, 0);
     case CALL_RECVMSG:
-        if (bpf_probe_read_user(&work->message, 56, (void *)regs->si) != 0) note_gap(GAP_UNREADABLE);
-        count_message(work, (__u64)result, sends);
-        return 0;
+    case CALL_RECVMMSG:
+        sends = false;
     }
-    return count_messages(work, (const void *)regs->si, result, sends);
-}
-
-SEC("tp_btf/sys_exit")
-int BPF_PROG(call_send, struct pt_regs *regs, long result) {
-    return socket_messages(regs, result, true);
-}
-
-SEC("tp_btf/sys_exit")
-int BPF_PROG(call_receive, struct pt_regs *regs, long result) {
-    return socket_messages(regs, result, false);
+    if (regs->orig_ax == CALL_SENDMMSG || regs->orig_ax == CALL_RECVMMSG)
+        return count_messages(work, (const void *)regs->si, result, sends);
+    if (bpf_probe_read_user(&work->message, 56, (void *)regs->si) != 0) note_gap(GAP_UNREADABLE);
+    count_message(work, (__u64)result, sends);
+    return 0;
 }
 
 static __always_inline void remember_connect(const struct state *state, const struct open_socket *socket) {
@@ -344,7 +332,7 @@ static __always_inline void remember_connect(const struct state *state, const st
     bpf_map_update_elem(&connecting, &key, &entry, BPF_ANY);
 }
 
-static __always_inline void emit_outcome(const struct connecting *entry, int newstate) {
+static __always_inline void emit_outcome(const struct connecting *entry, int state) {
     /* As a number: the hook's own pointer is of a kind that only the verifier's own functions take. */
     const struct sock *sock = (const struct sock *)entry->sock;
     struct state owner = {.birth = entry->birth, .pid = entry->pid};
@@ -354,7 +342,7 @@ static __always_inline void emit_outcome(const struct connecting *entry, int new
         .type = (__u16)entry->type,
         .family = READ(sock, __sk_common.skc_family),
     };
-    __u32 error = newstate == TCP_ESTABLISHED ? 0 : (__u32)READ(sock, sk_err);
+    __u32 error = state == TCP_CLOSE ? (__u32)READ(sock, sk_err) : 0;
     struct draft *draft = new_socket_draft(&owner, &socket, SOCKET_OUTCOME, error);
     if (draft == NULL) return;
     draft->record.tid = entry->tid;
@@ -364,15 +352,18 @@ static __always_inline void emit_outcome(const struct connecting *entry, int new
     emit(draft);
 }
 
+/* Reports the outcome of a connect in progress, once. */
+static __always_inline void end_connect(__u64 sock, int state) {
+    struct connecting *entry = bpf_map_lookup_elem(&connecting, &sock);
+    if (entry == NULL) return;
+    struct connecting copy = *entry;
+    /* Whoever takes it out reports it. */
+    if (bpf_map_delete_elem(&connecting, &sock) == 0) emit_outcome(&copy, state);
+}
+
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(on_socket_state, const struct sock *sock, int oldstate, int newstate) {
-    __u64 key = (__u64)sock;
-    if (oldstate != TCP_SYN_SENT) return 0;
-    struct connecting *entry = bpf_map_lookup_elem(&connecting, &key);
-    if (entry == NULL) return 0;
-    struct connecting copy = *entry;
-    bpf_map_delete_elem(&connecting, &key);
-    emit_outcome(&copy, newstate);
+    if (oldstate == TCP_SYN_SENT) end_connect((__u64)sock, newstate);
     return 0;
 }
 
@@ -402,13 +393,16 @@ int BPF_PROG(call_socket, struct pt_regs *regs, long result) {
     struct open_socket *socket = &work->socket;
     if (!find_file(descriptor, &work->open) || !find_socket(&work->open, socket)) return 0;
     __u32 error = is_error(result) ? (__u32)-result : 0;
-    bool in_progress = operation == SOCKET_CONNECT && error == ERROR_IN_PROGRESS;
-    if (in_progress) remember_connect(state, socket);
     struct draft *draft = new_socket_draft(state, socket, operation, error);
     if (draft == NULL) return 0;
     add_user_address(draft, 0, address, length);
     write_addresses((__u64)socket->sock, socket->family);
     emit(draft);
+    if (error != ERROR_IN_PROGRESS || operation != SOCKET_CONNECT) return 0;
+    remember_connect(state, socket);
+    /* The answer may have come before the call returned. */
+    int now = READ(socket->sock, __sk_common.skc_state);
+    if (now != TCP_SYN_SENT) end_connect((__u64)socket->sock, now);
     return 0;
 }
 
