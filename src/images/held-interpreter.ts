@@ -7,7 +7,6 @@
  * a held interpreter from a new one by what is loaded.
  */
 export const HELD_INTERPRETER_MODULE = String.raw`
-import gc
 import os
 import sys
 
@@ -23,6 +22,8 @@ def _read(control, length):
 
 
 def _await_release(control):
+    import gc
+
     # What is there now stays to the end: looking through it for garbage would find none.
     gc.freeze()
     os.write(control, b'w')
@@ -39,11 +40,12 @@ def _become(arguments, environment):
     for entry in environment:
         name, _, value = entry.partition(b'=')
         os.environb[name] = value
+    # Python does not import it by itself.
     del sys.modules['gc']
 
 
 if 'GLASSHOUSE_HOLD' in os.environ:
     _become(*_await_release(int(os.environ['GLASSHOUSE_HOLD'])))
 
-del _read, _await_release, _become, gc, os, sys
+del _read, _await_release, _become, os, sys
 `;
