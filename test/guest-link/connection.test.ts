@@ -94,9 +94,12 @@ describe('a connection to a guest', () => {
     link.host.end();
     const received: Buffer[] = [];
     for await (const chunk of link.guest as AsyncIterable<Buffer>) received.push(chunk);
-    const expected = [...messages, { type: 'file_data', bytes: long } as const, { type: 'start' } as const].map(
-      (message, sequence) =>
-        encodeFrame(HOST_FRAME_TYPES[message.type], sequence, encodeHostMessage(message)),
+    const expected = [
+      ...messages,
+      { type: 'file_data', bytes: long } as const,
+      { type: 'start' } as const,
+    ].map((message, sequence) =>
+      encodeFrame(HOST_FRAME_TYPES[message.type], sequence, encodeHostMessage(message)),
     );
     assert.deepEqual(Buffer.concat(received), Buffer.concat(expected));
   });

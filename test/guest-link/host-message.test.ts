@@ -26,7 +26,9 @@ describe('what the host says', () => {
   }
 
   it('uses every message that there is in the golden runs', () => {
-    const used = new Set(RUNS.flatMap((name) => goldenMessages(`${name}.json`)).map((words) => words['type']));
+    const used = new Set(
+      RUNS.flatMap((name) => goldenMessages(`${name}.json`)).map((words) => words['type']),
+    );
     assert.deepEqual(
       Object.keys(HOST_FRAME_TYPES).filter((type) => !used.has(type)),
       [],

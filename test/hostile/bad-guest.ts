@@ -130,7 +130,8 @@ const BEHAVIOURS: Readonly<Record<string, () => Promise<void> | void>> = {
     frame[6] = 1;
     return guest.raw(frame);
   },
-  'begins with sequence 1': () => guest.raw(encodeFrame(64, 1, Buffer.concat([u32(LINK_PROTOCOL_VERSION), u64(1n)]))),
+  'begins with sequence 1': () =>
+    guest.raw(encodeFrame(64, 1, Buffer.concat([u32(LINK_PROTOCOL_VERSION), u64(1n)]))),
   'sends a frame twice': async () => {
     const frame = encodeFrame(64, 0, Buffer.concat([u32(LINK_PROTOCOL_VERSION), u64(1n)]));
     await guest.raw(Buffer.concat([frame, frame]));
@@ -139,7 +140,8 @@ const BEHAVIOURS: Readonly<Record<string, () => Promise<void> | void>> = {
     await guest.hello();
     await guest.hello();
   },
-  'speaks another version': () => guest.say('hello', Buffer.concat([u32(LINK_PROTOCOL_VERSION - 1), u64(1n)])),
+  'speaks another version': () =>
+    guest.say('hello', Buffer.concat([u32(LINK_PROTOCOL_VERSION - 1), u64(1n)])),
   'sends an unknown type': () => guest.raw(encodeFrame(99, 0, Buffer.alloc(0))),
   'answers with a type of the host': () => guest.raw(encodeFrame(8, 0, Buffer.alloc(0))),
   'sends a payload that is too short': () => guest.say('hello', u32(1)),

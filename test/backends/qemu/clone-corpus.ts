@@ -49,7 +49,10 @@ print(sys.meta_path.__len__(), sys.gettrace(), sys.getprofile(), sys.excepthook 
 `.replace('sys.displayhook)', 'sys.displayhook is sys.__displayhook__)'),
   },
   { title: 'modules that are loaded', code: 'import sys; print(sorted(sys.modules))' },
-  { title: 'names of the module', code: 'print(__name__, __file__, __builtins__.__name__, __spec__, sorted(globals()))' },
+  {
+    title: 'names of the module',
+    code: 'print(__name__, __file__, __builtins__.__name__, __spec__, sorted(globals()))',
+  },
   {
     title: 'sitecustomize',
     code: `
@@ -126,7 +129,23 @@ import gc; print(gc.collect() > 0, gc.isenabled(), gc.get_threshold(), gc.garbag
 print('end')
 `,
   },
-  { title: 'stdin', stdin: 'one\ntwo\n\u2603', code: 'import sys; print(input(), sys.stdin.readline(), ascii(sys.stdin.read()), sys.stdin.read() == "")' },
+  {
+    title: 'what is still open in the end',
+    code: `
+import os, io
+def unused(): return lost
+lost = open('never-closed', 'w'); lost.write('x' * 100)
+os.kept = open('kept-by-a-module', 'w'); os.kept.write('y')
+class Noisy:
+    def __del__(self): print('del')
+noisy = Noisy(); noisy.self = noisy
+`,
+  },
+  {
+    title: 'stdin',
+    stdin: 'one\ntwo\n\u2603',
+    code: 'import sys; print(input(), sys.stdin.readline(), ascii(sys.stdin.read()), sys.stdin.read() == "")',
+  },
   { title: 'stdin that is empty', code: 'input()' },
   {
     title: 'input files',
@@ -136,7 +155,9 @@ print('end')
       { path: 'run.sh', content: Buffer.from('#!/bin/sh\necho script $1\n'), executable: true },
     ],
     code: `
-import helper, os, subprocess, sys
+import os, subprocess, sys
+sys.dont_write_bytecode = True # What is cached of a module has its time in it.
+import helper
 sys.path.append('a/b'); import module
 print(helper.f(), module.VALUE, subprocess.check_output(['./run.sh', 'x']))
 for root, _, names in sorted(os.walk('.')):
@@ -151,7 +172,10 @@ os.makedirs('deep/er'); open('deep/er/file', 'w').write('x' * 100_000); os.symli
 open('tool', 'w').close(); os.chmod('tool', 0o750); os.mkfifo('fifo'); open('code.py', 'a').write('# more')
 `,
   },
-  { title: 'much output', code: 'import sys\nfor i in range(40000): print(i, "x" * 20)\nsys.stderr.write("y" * 300000)' },
+  {
+    title: 'much output',
+    code: 'import sys\nfor i in range(40000): print(i, "x" * 20)\nsys.stderr.write("y" * 300000)',
+  },
   {
     title: 'subprocesses',
     code: `

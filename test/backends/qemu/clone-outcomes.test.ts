@@ -26,19 +26,29 @@ function outcomeOf({ result, stdout, stderr }: Ran): unknown {
     stderr: stderr.toString('latin1').split('\n'),
     filesComplete: result.outputFilesComplete,
     files: result.outputFiles
-      .map(({ path, mode, sizeBytes, sha256, omitted }) => [Buffer.from(path).toString(), mode, sizeBytes, sha256, omitted])
+      .map(({ path, mode, sizeBytes, sha256, omitted }) => [
+        Buffer.from(path).toString(),
+        mode,
+        sizeBytes,
+        sha256,
+        omitted,
+      ])
       .sort(),
   };
 }
 
-describe('a clone gives the same outcome as a guest that booted', { skip: skip ?? false, concurrency: 2 }, () => {
-  for (const program of CORPUS) {
-    it(`for ${program.title}`, async () => {
-      const cold = await run(program, true);
-      await untilPoolHas(backend, 1);
-      const warm = await run(program, false);
-      assert.deepEqual([cold.handle.origin.start, warm.handle.origin.start === 'cold'], ['cold', false]);
-      assert.deepEqual(outcomeOf(warm), outcomeOf(cold));
-    });
-  }
-});
+describe(
+  'a clone gives the same outcome as a guest that booted',
+  { skip: skip ?? false, concurrency: 2 },
+  () => {
+    for (const program of CORPUS) {
+      it(`for ${program.title}`, async () => {
+        const cold = await run(program, true);
+        await untilPoolHas(backend, 1);
+        const warm = await run(program, false);
+        assert.deepEqual([cold.handle.origin.start, warm.handle.origin.start === 'cold'], ['cold', false]);
+        assert.deepEqual(outcomeOf(warm), outcomeOf(cold));
+      });
+    }
+  },
+);

@@ -3,7 +3,14 @@ import { after, describe, it } from 'node:test';
 
 import { type ExecutionSpec } from '../../../src/backends/backend.js';
 import { type VmBackend } from '../../../src/backends/vm/vm-backend.js';
-import { childProcesses, LIMITS, makeQemuBackend, type Ran, reasonToSkip, ScratchDirectory } from '../../contract/subject.js';
+import {
+  childProcesses,
+  LIMITS,
+  makeQemuBackend,
+  type Ran,
+  reasonToSkip,
+  ScratchDirectory,
+} from '../../contract/subject.js';
 import { poolReady, runPython, untilPoolHas } from './clones.js';
 
 /** Clones that draw what must never be drawn twice. */
@@ -47,8 +54,12 @@ describe('no two clones', { skip: skip ?? false }, () => {
         const now = Date.now();
         assert.notEqual(handle.origin.start, 'cold');
         const { time, ...rest } = JSON.parse(stdout.toString()) as Record<string, string | number>;
-        assert.ok(Number(time) > before - 100 && Number(time) < now + 100, `${time} is not in ${before} to ${now}`);
-        for (const [name, value] of Object.entries(rest)) drawn.set(name, [...(drawn.get(name) ?? []), String(value)]);
+        assert.ok(
+          Number(time) > before - 100 && Number(time) < now + 100,
+          `${time} is not in ${before} to ${now}`,
+        );
+        for (const [name, value] of Object.entries(rest))
+          drawn.set(name, [...(drawn.get(name) ?? []), String(value)]);
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, drawOnAndOn));
@@ -137,7 +148,8 @@ describe('a request that is not like the others', { skip: skip ?? false }, () =>
 
   it('boots for other limits, and soon is cloned for them too', async () => {
     const limits = { ...LIMITS, memoryMb: 200, cpus: 2, diskMb: 8 };
-    const code = "import os; s = os.statvfs('/workspace'); print(os.cpu_count(), s.f_blocks * s.f_frsize >> 20 < 9)";
+    const code =
+      "import os; s = os.statvfs('/workspace'); print(os.cpu_count(), s.f_blocks * s.f_frsize >> 20 < 9)";
     const first = await untilCloned(pooling, { limits }, code);
     assert.equal(first.stdout.toString(), '2 True\n');
     const bomb = await runPython(pooling, "x = [b'x' * (1 << 20) for _ in range(220)]", { limits });

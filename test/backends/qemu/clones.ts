@@ -5,7 +5,11 @@ import { type VmBackend } from '../../../src/backends/vm/vm-backend.js';
 import { type Ran, runOn } from '../../contract/subject.js';
 
 /** Runs a Python program with nothing in its environment but what every guest gives. */
-export function runPython(backend: VmBackend, code: string, changes: Partial<ExecutionSpec> = {}): Promise<Ran> {
+export function runPython(
+  backend: VmBackend,
+  code: string,
+  changes: Partial<ExecutionSpec> = {},
+): Promise<Ran> {
   const program = { kind: 'python', code, args: [] } as const;
   return runOn(backend, ['true'], { program, environment: {}, ...changes });
 }

@@ -16,7 +16,13 @@ const missing = await runToCompletion(BINARY, ['--version']).then(
 
 describe('the arguments of QEMU', { skip: missing ?? false }, () => {
   it('are all understood: a machine without kernel and disks gets as far as loading them', async () => {
-    const args = qemuArguments({ accelerator: 'tcg', memory: 'own', memoryMb: 64, cpus: 2, tscKhz: 2_000_000 });
+    const args = qemuArguments({
+      accelerator: 'tcg',
+      memory: 'own',
+      memoryMb: 64,
+      cpus: 2,
+      tscKhz: 2_000_000,
+    });
     await using nothing = await open('/dev/null', 'r+');
     const child = spawn(BINARY, args, {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', nothing.fd, nothing.fd, nothing.fd, nothing.fd],
@@ -31,7 +37,13 @@ describe('the arguments of QEMU', { skip: missing ?? false }, () => {
   });
 
   it('give KVM the host processor and no second interrupt controller', () => {
-    const args = qemuArguments({ accelerator: 'kvm', memory: 'own', memoryMb: 64, cpus: 1, tscKhz: null }).join(' ');
+    const args = qemuArguments({
+      accelerator: 'kvm',
+      memory: 'own',
+      memoryMb: 64,
+      cpus: 1,
+      tscKhz: null,
+    }).join(' ');
     assert.match(args, /-accel kvm -cpu host/);
     assert.match(args, /ioapic2=off/);
   });

@@ -29,7 +29,15 @@ describe('a held interpreter', () => {
   }
 
   for (const name of [
-    ...['PYTHONHASHSEED', 'PYTHONPATH', 'PYTHONHOME', 'PYTHONUTF8', 'PYTHONSTARTUP', 'PYTHONMALLOC', 'PYTHON_NEW'],
+    ...[
+      'PYTHONHASHSEED',
+      'PYTHONPATH',
+      'PYTHONHOME',
+      'PYTHONUTF8',
+      'PYTHONSTARTUP',
+      'PYTHONMALLOC',
+      'PYTHON_NEW',
+    ],
     ...['LC_ALL', 'LC_CTYPE', 'LANG', 'LANGUAGE', 'LD_PRELOAD', 'LD_LIBRARY_PATH', 'TZ'],
     ...['GLIBC_TUNABLES', 'MALLOC_ARENA_MAX'],
   ]) {
@@ -39,7 +47,10 @@ describe('a held interpreter', () => {
   }
 
   it('does not for a command', () => {
-    assert.equal(suitsHeldInterpreter(specWith({}, { kind: 'command', argv: ['python3', 'code.py'] })), false);
+    assert.equal(
+      suitsHeldInterpreter(specWith({}, { kind: 'command', argv: ['python3', 'code.py'] })),
+      false,
+    );
   });
 });
 
@@ -75,7 +86,9 @@ describe('the description of a program', () => {
       messages.filter(({ type }) => type === 'argument'),
       ['python3', '/workspace/code.py'].map((value) => ({ type: 'argument', value })),
     );
-    assert.ok(messages.some((message) => message.type === 'environment' && message.name === 'GLASSHOUSE_HOLD'));
+    assert.ok(
+      messages.some((message) => message.type === 'environment' && message.name === 'GLASSHOUSE_HOLD'),
+    );
     assert.equal(typesOf(messages).includes('file'), false);
     assert.equal(typesOf(messages).at(-1), 'hold');
   });
@@ -84,14 +97,17 @@ describe('the description of a program', () => {
     const messages = [...describeRehearsal('print(4)', LIMITS.memoryMb, LIMITS.pids)];
     assert.deepEqual(typesOf(messages).slice(0, 3), BEGINNING);
     assert.deepEqual(typesOf(messages).slice(-3), ['file', 'file_data', 'rehearse']);
-    assert.equal(messages.some((message) => message.type === 'environment' && message.name === 'GLASSHOUSE_HOLD'), false);
+    assert.equal(
+      messages.some((message) => message.type === 'environment' && message.name === 'GLASSHOUSE_HOLD'),
+      false,
+    );
   });
 
   it('cuts a long file into pieces that a frame holds', () => {
     const code = 'x'.repeat(150_000);
-    const sizes = [...describeExecution(specWith({}, { kind: 'python', code, args: [] }), 10, 'start')].flatMap(
-      (message) => (message.type === 'file_data' ? [message.bytes.length] : []),
-    );
+    const sizes = [
+      ...describeExecution(specWith({}, { kind: 'python', code, args: [] }), 10, 'start'),
+    ].flatMap((message) => (message.type === 'file_data' ? [message.bytes.length] : []));
     assert.deepEqual(sizes, [65_536, 65_536, 150_000 - 131_072]);
   });
 });

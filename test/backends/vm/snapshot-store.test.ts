@@ -139,7 +139,8 @@ describe('a stored snapshot', { skip }, () => {
         const before = openDescriptors();
         await harm(join(place.directory, KEY, part));
         // A manifest that cannot be read at all is no statement about the snapshot.
-        const code = part === 'snapshot.json' && damage.includes('directory') ? 'internal' : 'snapshot_corrupt';
+        const code =
+          part === 'snapshot.json' && damage.includes('directory') ? 'internal' : 'snapshot_corrupt';
         await assert.rejects(place.store.load(KEY), { code });
         assert.deepEqual([childProcesses(), openDescriptors()], [[], before]);
       });
