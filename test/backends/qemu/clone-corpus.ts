@@ -30,7 +30,7 @@ export const CORPUS: readonly CorpusProgram[] = [
   },
   {
     title: 'environment',
-    environment: { EMPTY: '', SNOW: '☃', HOME: '/tmp', GLASSHOUSE_HOLD: 'mine' },
+    environment: { EMPTY: '', SNOW: '☃', HOME: '/tmp' },
     code: `
 import os, subprocess
 print(ascii(sorted(os.environ.items())), ascii(sorted(os.environb.items())))
