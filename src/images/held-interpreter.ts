@@ -7,7 +7,6 @@
  * a held interpreter from a new one by what is loaded.
  */
 export const HELD_INTERPRETER_MODULE = String.raw`
-import gc
 import os
 import sys
 
@@ -22,9 +21,19 @@ def _read(control, length):
     return data
 
 
+def _replace_main_module():
+    # Frozen names of the program could never be garbage: files that it leaves open would lose what is not written yet.
+    main = type(sys)('__main__')
+    vars(main).update(vars(sys.modules['__main__']))
+    sys.modules['__main__'] = main
+
+
 def _await_release(control):
+    import gc
+
     # What is there now stays to the end: looking through it for garbage would find none.
     gc.freeze()
+    _replace_main_module()
     os.write(control, b'w')
     arguments = int.from_bytes(_read(control, 4), 'little')
     strings = _read(control, int.from_bytes(_read(control, 4), 'little')).split(b'\0')[:-1]
@@ -39,11 +48,12 @@ def _become(arguments, environment):
     for entry in environment:
         name, _, value = entry.partition(b'=')
         os.environb[name] = value
+    # Python does not import it by itself.
     del sys.modules['gc']
 
 
 if 'GLASSHOUSE_HOLD' in os.environ:
     _become(*_await_release(int(os.environ['GLASSHOUSE_HOLD'])))
 
-del _read, _await_release, _become, gc, os, sys
+del _read, _replace_main_module, _await_release, _become, os, sys
 `;
