@@ -14,7 +14,11 @@ export interface Guest {
 
 /** A machine that was just launched and has yet to say hello. */
 export function bootingGuest(machine: VirtualMachine): Guest {
-  return { machine, connection: new GuestConnection(machine.link), origin: { start: 'cold', snapshot: null } };
+  return {
+    machine,
+    connection: new GuestConnection(machine.link),
+    origin: { start: 'cold', snapshot: null },
+  };
 }
 
 /** A machine that goes on in the middle of a conversation. */
@@ -28,7 +32,8 @@ export async function expectMessage<T extends GuestMessage['type']>(
   type: T,
 ): Promise<Extract<GuestMessage, { type: T }>> {
   const message = await connection.next();
-  if (message === null) throw new GlasshouseError('guest_lost', 'The guest ended in the middle of its preparation.');
+  if (message === null)
+    throw new GlasshouseError('guest_lost', 'The guest ended in the middle of its preparation.');
   if (message.type === 'start_failed' && type !== 'start_failed')
     throw new GlasshouseError(
       'guest_setup_failed',

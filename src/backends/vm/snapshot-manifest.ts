@@ -35,8 +35,8 @@ export function parseSnapshotManifest(text: string): SnapshotManifest {
     const { format_version: version, ...manifest } = content;
     const numbers = [
       manifest.memoryBytes,
-      ...Object.values(manifest.profile),
-      ...Object.values(manifest.link),
+      ...Object.values<number>({ ...manifest.profile }),
+      ...Object.values<number>({ ...manifest.link }),
     ];
     const valid =
       version === FORMAT_VERSION &&

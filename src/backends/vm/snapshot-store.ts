@@ -1,5 +1,16 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, lstat, mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import {
+  type FileHandle,
+  lstat,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  writeFile,
+} from 'node:fs/promises';
 import path from 'node:path';
 
 import { openAnonymousFile } from '../../base/anonymous-file.js';
@@ -48,7 +59,11 @@ export class SnapshotStore {
         link: frozen.link,
         memoryBytes,
         digests: {
-          memory: await writeBlocks(path.join(work, 'memory'), memoryBytes, dataBlocks(frozen.memory.file, memoryBytes)),
+          memory: await writeBlocks(
+            path.join(work, 'memory'),
+            memoryBytes,
+            dataBlocks(frozen.memory.file, memoryBytes),
+          ),
           state: await writeState(path.join(work, 'state'), frozen.state),
           workspace: await writeTemplate(path.join(work, 'workspace'), frozen.workspace),
         },
@@ -118,7 +133,8 @@ export class SnapshotStore {
   async #removeIfAbandoned(name: string): Promise<void> {
     const target = path.join(this.#directory, name);
     const status = await lstat(target).catch(() => null);
-    if (status !== null && Date.now() - status.mtimeMs > ABANDONED_AFTER_MS) await rm(target, { recursive: true });
+    if (status !== null && Date.now() - status.mtimeMs > ABANDONED_AFTER_MS)
+      await rm(target, { recursive: true });
   }
 
   async #open(
@@ -131,7 +147,10 @@ export class SnapshotStore {
     const stateFile = await openAnonymousFile(this.#spoolDirectory);
     await writeFully(stateFile, state, 0);
     return {
-      identity: { sha256: createHash('sha256').update(text).digest('hex'), createdAt: new Date(manifest.created) },
+      identity: {
+        sha256: createHash('sha256').update(text).digest('hex'),
+        createdAt: new Date(manifest.created),
+      },
       profile: manifest.profile,
       memory,
       // Opened anew for each: descriptors that are only copied would share one position.
@@ -199,10 +218,15 @@ async function readState(directory: string, manifest: SnapshotManifest): Promise
   return state;
 }
 
-async function* blocksOf(template: ImageTemplate): AsyncGenerator<{ offset: number; bytes: Uint8Array }, void> {
+async function* blocksOf(
+  template: ImageTemplate,
+): AsyncGenerator<{ offset: number; bytes: Uint8Array }, void> {
   for (const { offset, bytes } of template.extents) {
     for (let start = 0; start < bytes.length; start += BLOCK_BYTES) {
-      yield await Promise.resolve({ offset: offset + start, bytes: bytes.subarray(start, start + BLOCK_BYTES) });
+      yield await Promise.resolve({
+        offset: offset + start,
+        bytes: bytes.subarray(start, start + BLOCK_BYTES),
+      });
     }
   }
 }

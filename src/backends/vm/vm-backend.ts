@@ -114,7 +114,11 @@ export class VmBackend implements ExecutionBackend {
       vmmVersion: facts.version,
       enforcesLimits: true,
       imageDigests: image.digests,
-      notes: [...facts.notes, ...choice.notes, ...(warmStart === null || warmStart.problem === null ? [] : [warmStart.problem])],
+      notes: [
+        ...facts.notes,
+        ...choice.notes,
+        ...(warmStart === null || warmStart.problem === null ? [] : [warmStart.problem]),
+      ],
     };
   }
 

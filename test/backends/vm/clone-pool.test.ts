@@ -47,7 +47,11 @@ class Surroundings {
 
   /** Lets everything arrive until the pool asks for no more. */
   async settle(): Promise<void> {
-    for (await setImmediate(); this.orders.length > 0; await setImmediate()) this.orders.shift()?.arrive();
+    await setImmediate();
+    while (this.orders.length > 0) {
+      this.orders.shift()?.arrive();
+      await setImmediate();
+    }
   }
 
   get alive(): number {
@@ -105,7 +109,7 @@ describe('a pool of clones', () => {
     assert.notEqual(waiting, null);
     assert.equal(around.pool.take(), null);
     const machine = around.orders.shift()?.arrive();
-    assert.equal((await waiting)?.machine as unknown, machine);
+    assert.equal((await waiting)?.machine, machine);
     assert.equal(around.pool.ready, 0);
     await around.pool[Symbol.asyncDispose]();
   });
@@ -130,7 +134,7 @@ describe('a pool of clones', () => {
     await around.machines[0]?.destroy();
     await setImmediate();
     assert.equal(around.pool.ready, 1);
-    assert.equal((await around.pool.take())?.machine as unknown, around.machines[1]);
+    assert.equal((await around.pool.take())?.machine, around.machines[1]);
     await around.pool[Symbol.asyncDispose]();
   });
 
