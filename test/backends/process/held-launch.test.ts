@@ -29,7 +29,7 @@ import os, signal, sys
 print(sys.argv, sorted(os.environ), os.getcwd(), os.getpid() == os.getsid(0), os.getpid() == os.getpgid(0))
 print([(int(n), os.readlink('/proc/self/fd/' + n).split(':')[0]) for n in sorted(os.listdir('/proc/self/fd')) if os.path.exists('/proc/self/fd/' + n)])
 status = open('/proc/self/status').read().splitlines()
-print([line for line in status if line.startswith(('Sig', 'Cap', 'NoNewPrivs', 'Seccomp:', 'Umask', 'Groups', 'Uid'))])
+print([line for line in status if line.startswith(('SigPnd', 'SigBlk', 'SigIgn', 'SigCgt', 'Cap', 'NoNewPrivs', 'Seccomp:', 'Umask', 'Groups', 'Uid'))])
 print(open('/proc/self/comm').read(), open('/proc/self/limits').read(), os.nice(0), signal.getitimer(signal.ITIMER_REAL))
 print(open('/proc/self/coredump_filter').read(), open('/proc/self/oom_score_adj').read())
 `;

@@ -104,7 +104,7 @@ describe('a snapshot on disk', { skip: skip ?? false }, () => {
     await untilPoolHas(backend, 1);
     const next = await runPython(backend, 'print(2+2)');
     assert.equal(next.handle.origin.start, 'pooled');
-    assert.notEqual(next.handle.origin.snapshot?.sha256, sha256(Buffer.from(forged)));
+    assert.notEqual(next.handle.origin.snapshot.sha256, sha256(Buffer.from(forged)));
     await backend.close();
     assert.deepEqual(childProcesses(), []);
   });

@@ -47,7 +47,11 @@ class Surroundings {
 
   /** Lets everything arrive until the pool asks for no more. */
   async settle(): Promise<void> {
-    for (await setImmediate(); this.orders.length > 0; await setImmediate()) this.orders.shift()?.arrive();
+    await setImmediate();
+    while (this.orders.length > 0) {
+      this.orders.shift()?.arrive();
+      await setImmediate();
+    }
   }
 
   get alive(): number {
