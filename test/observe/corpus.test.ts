@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { after, describe, it } from 'node:test';
 
 import { withoutObservation } from './observation.js';
 import { CORPUS } from './corpus.js';
@@ -9,7 +9,11 @@ describe(
   'an observed command and the same one under strace',
   { skip: withoutObservation || cannotCompare() },
   () => {
-    using arena = new Arena();
+    // Not `using`: the tests run after this function has returned.
+    const arena = new Arena();
+    after(() => {
+      arena[Symbol.dispose]();
+    });
 
     it('are compared in at least 25 ways', () => {
       assert.ok(CORPUS.length >= 25);
