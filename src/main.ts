@@ -68,6 +68,7 @@ function warmOptions(config: Configuration, purpose: BackendPurpose): WarmOption
       outputBytes: config.defaultOutputBytes,
     },
     poolSize: purpose === 'server' ? poolSize : 0,
+    makesSnapshots: purpose !== 'command',
   };
 }
 

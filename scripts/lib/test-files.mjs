@@ -3,8 +3,8 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { inRepository } from './paths.mjs';
 
-/** Below test/: what starts virtual machines, one at a time. */
-const VM_TESTS = ['contract/', 'e2e/', 'hostile/', 'backends/qemu/'];
+/** Below test/: what starts virtual machines or watches whole process trees, one at a time. */
+const VM_TESTS = ['contract/', 'e2e/', 'hostile/', 'backends/qemu/', 'observe/'];
 
 /** @typedef {{ unit: readonly string[], vm: readonly string[] }} TestFiles */
 

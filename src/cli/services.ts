@@ -12,8 +12,8 @@ import { type ReceiptStore } from '../receipts/store.js';
 /** Flags of settings as they were typed, by setting name. */
 export type SettingFlags = Readonly<Record<string, string>>;
 
-/** A server keeps clones waiting; a command, which runs one program, does not. */
-export type BackendPurpose = 'command' | 'server';
+/** A server keeps clones waiting; a command, which runs one program, makes no snapshot for it either. */
+export type BackendPurpose = 'command' | 'snapshot' | 'server';
 
 /**
  * What main.ts composes for the commands. Every part is made when it is first asked for, so that a command pays

@@ -119,6 +119,7 @@ export function makeQemuBackend(scratch: ScratchDirectory, parts: QemuParts = {}
             sealedMemoryHelper: hostHelper('sealed-memory'),
             defaultLimits: LIMITS,
             poolSize,
+            makesSnapshots: true,
           },
   });
 }

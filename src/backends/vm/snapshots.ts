@@ -32,6 +32,13 @@ export class Snapshots implements AsyncDisposable {
     return [...this.#snapshots.values()].find(({ identity }) => identity.sha256 === sha256) ?? null;
   }
 
+  /** Loads what was stored; null when there is nothing that could be used. */
+  async load(profile: Profile): Promise<Snapshot | null> {
+    const snapshot = await this.#loadUsable(await this.#key(profile));
+    if (snapshot !== null) this.#snapshots.set(profileName(profile), snapshot);
+    return snapshot;
+  }
+
   /** Loads what was stored, or makes it; a stored one that is damaged is made anew. Throws what a boot throws. */
   ensure(profile: Profile): Promise<Snapshot> {
     const name = profileName(profile);
@@ -70,13 +77,8 @@ export class Snapshots implements AsyncDisposable {
 
   async #loadOrMake(profile: Profile): Promise<Snapshot> {
     const key = await this.#key(profile);
-    try {
-      const stored = await this.#store.load(key);
-      if (stored !== null) return stored;
-    } catch (error) {
-      if (asGlasshouseError(error).code !== 'snapshot_corrupt') throw error;
-      await this.#store.remove(key);
-    }
+    const stored = await this.#loadUsable(key);
+    if (stored !== null) return stored;
     const frozen = await freezeGuest(this.#context, profile, this.#closing.signal);
     try {
       const snapshot = await this.#store.save(key, profile, frozen);
@@ -85,6 +87,17 @@ export class Snapshots implements AsyncDisposable {
     } catch (error) {
       await frozen.memory[Symbol.asyncDispose]();
       throw error;
+    }
+  }
+
+  /** One that is damaged is removed. */
+  async #loadUsable(key: string): Promise<Snapshot | null> {
+    try {
+      return await this.#store.load(key);
+    } catch (error) {
+      if (asGlasshouseError(error).code !== 'snapshot_corrupt') throw error;
+      await this.#store.remove(key);
+      return null;
     }
   }
 

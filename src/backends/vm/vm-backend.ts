@@ -47,6 +47,8 @@ export interface WarmOptions {
   readonly sealedMemoryHelper: string;
   readonly defaultLimits: Limits;
   readonly poolSize: number;
+  /** False: a snapshot that others have made is used, none is made. */
+  readonly makesSnapshots: boolean;
 }
 
 const ADVICE: Readonly<Partial<Record<ErrorCode, string>>> = {
@@ -272,6 +274,7 @@ export class VmBackend implements ExecutionBackend {
       store: new SnapshotStore(warm.snapshotDirectory, spoolDirectory, warm.sealedMemoryHelper),
       defaultLimits: warm.defaultLimits,
       poolSize: warm.poolSize,
+      makesSnapshots: warm.makesSnapshots,
       isBusy: () => this.#executions.size >= os.availableParallelism(),
       availableMb: availableMemoryMb,
       reserveMb: this.footprint(warm.defaultLimits).memoryMb + os.totalmem() / MIB / RESERVED_SHARE,

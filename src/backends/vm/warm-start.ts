@@ -15,6 +15,8 @@ export interface WarmStartOptions {
   readonly defaultLimits: Limits;
   /** Clones that wait; 0: none, and other profiles than the default one are not prepared either. */
   readonly poolSize: number;
+  /** False: only what others have made is used; a single command would wait longer for a snapshot than for a boot. */
+  readonly makesSnapshots: boolean;
   readonly isBusy: () => boolean;
   readonly availableMb: () => number;
   readonly reserveMb: number;
@@ -60,7 +62,8 @@ export class WarmStart implements AsyncDisposable {
   /** Makes the snapshot that most executions need. Never rejects: without one, guests boot. */
   async prepare(): Promise<void> {
     try {
-      await this.#snapshots.ensure(this.#profile);
+      if (this.#options.makesSnapshots) await this.#snapshots.ensure(this.#profile);
+      else await this.#snapshots.load(this.#profile);
       this.#problem = null;
       this.#pool?.refill();
     } catch (error) {
