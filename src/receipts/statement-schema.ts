@@ -114,7 +114,9 @@ const execution = objectOf<Execution>({
   backend: shortText,
   isolation: shortText,
   start: nullable(oneOf('cold', 'restored', 'pooled')),
-  snapshot: optional(nullable(objectOf<NonNullable<Execution['snapshot']>>({ sha256: sha256Hex, age_ms: integer() }))),
+  snapshot: optional(
+    nullable(objectOf<NonNullable<Execution['snapshot']>>({ sha256: sha256Hex, age_ms: integer() })),
+  ),
   vmm_version: nullable(shortText),
   image: nullable(recordOf(/^[a-z][a-z0-9_.-]{0,63}$/, shortText, { max: 64 })),
   notes: arrayOf(string({ maxLength: 4_096 }), { max: 256 }),

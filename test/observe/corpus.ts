@@ -47,7 +47,7 @@ export const CORPUS: readonly Workload[] = [
     'git -c protocol.file.allow=always clone -q --no-hardlinks origin copy',
     {
       prepare: `git init -q origin && cd origin && echo 1 > a && git add a &&
-      git -c user.name=x -c user.email=x@example.org commit -qm one`,
+      GIT_AUTHOR_DATE='@1700000000 +0000' GIT_COMMITTER_DATE='@1700000000 +0000' git -c user.name=x -c user.email=x@example.org commit -qm one`,
       volatile: [
         [/tmp_[a-z]+_[A-Za-z0-9]{6}/g, 'tmp_NAME'],
         [/\.git\/t[A-Za-z0-9]{6}$/g, '.git/tNAME'],
