@@ -119,22 +119,26 @@ static __always_inline bool same_string(const char *left, const char *right) {
     return difference == 0;
 }
 
-/* Memory of the new image: the kernel has just written it, so it is there. */
-static __always_inline void emit_argv(const struct state *state, unsigned long start, __u32 length) {
+/* Memory of the new image: the kernel has just written it, so it is there. Returns 0 when there is nothing to go on with. */
+__noinline int emit_argv_chunk(__u64 address, __u64 bytes) {
+    struct state *state = current_state();
+    struct draft *draft = state == NULL ? NULL : new_draft(RECORD_ARGV, state);
+    if (draft == NULL) return 0;
+    bytes = at_most(ARGV_CHUNK, bytes);
+    begin_section(draft);
+    if (bpf_probe_read_user(free_space(draft), bytes, (void *)address) != 0) {
+        note_gap(GAP_ARGV);
+        return 0;
+    }
+    take_space(draft, bytes);
+    end_section(draft, 0, SECTION_BYTES, 0);
+    return emit(draft);
+}
+
+static __always_inline void emit_argv(unsigned long start, __u32 length) {
     for (__u32 chunk = 0; chunk < MAX_ARGV_CHUNKS; chunk++) {
         __u32 offset = chunk * ARGV_CHUNK;
-        if (offset >= length) return;
-        struct draft *draft = new_draft(RECORD_ARGV, state);
-        if (draft == NULL) return;
-        __u64 bytes = at_most(ARGV_CHUNK, length - offset);
-        begin_section(draft);
-        if (bpf_probe_read_user(free_space(draft), bytes, (void *)(start + offset)) != 0) {
-            note_gap(GAP_ARGV);
-            return;
-        }
-        take_space(draft, bytes);
-        end_section(draft, 0, SECTION_BYTES, 0);
-        emit(draft);
+        if (offset >= length || !emit_argv_chunk(start + offset, length - offset)) return;
     }
 }
 
@@ -194,7 +198,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
     draft->record.exec.real_uid = READ(task, cred, uid.val);
     draft->record.exec.effective_uid = READ(task, cred, euid.val);
     draft->record.exec.argv_bytes = length;
-    if (emit(draft)) emit_argv(state, start, length);
+    if (emit(draft)) emit_argv(start, length);
     return 0;
 }
 

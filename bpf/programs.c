@@ -144,14 +144,15 @@ bool programs_load(struct programs *programs, const struct options *options, boo
     return error == 0 ? true : load_failed(failure, error);
 }
 
+static const struct {
+    const char *program, *hook;
+} hooks[] = {
+    {"on_exit", "tp_btf/sched_process_exit"}, {"on_fork", "tp_btf/sched_process_fork"},
+    {"on_exec", "tp_btf/sched_process_exec"}, {"on_socket_state", "tp_btf/inet_sock_set_state"},
+    {"on_sys_exit", "tp_btf/sys_exit"},
+};
+
 bool programs_attach(struct programs *programs, struct failure *failure) {
-    static const struct {
-        const char *program, *hook;
-    } hooks[] = {
-        {"on_exit", "tp_btf/sched_process_exit"}, {"on_fork", "tp_btf/sched_process_fork"},
-        {"on_exec", "tp_btf/sched_process_exec"}, {"on_socket_state", "tp_btf/inet_sock_set_state"},
-        {"on_sys_exit", "tp_btf/sys_exit"},
-    };
     for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++) {
         struct bpf_program *program = bpf_object__find_program_by_name(programs->object, hooks[i].program);
         struct bpf_link *link = bpf_program__attach(program);
@@ -212,6 +213,17 @@ bool programs_follow(struct programs *programs, uint32_t pid, struct failure *fa
     close(pidfd);
     if (error == 0) return true;
     return fail(failure, STAGE_FOLLOW, why, why == ESRCH ? "no_such_process" : "internal", "seeding task storage");
+}
+
+uint64_t programs_missed(const struct programs *programs) {
+    uint64_t missed = 0;
+    for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++) {
+        struct bpf_program *program = bpf_object__find_program_by_name(programs->object, hooks[i].program);
+        struct bpf_prog_info info = {0};
+        uint32_t size = sizeof(info);
+        if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) == 0) missed += info.recursion_misses;
+    }
+    return missed;
 }
 
 void programs_detach(struct programs *programs) {

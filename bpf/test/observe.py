@@ -1,5 +1,4 @@
 """The observer against programs of which everything is known. Usage: observe.py BUILD [WORD...], as root."""
-import ctypes
 import os
 import signal
 import socket
@@ -8,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 from observer_link import Held, Observer, observe
@@ -527,13 +527,30 @@ class Life(Watched):
         self.assertEqual(observer.exit_code, 1)
 
     def test_nothing_stays_loaded(self):
-        def programs():
-            shown = subprocess.run(['/usr/sbin/bpftool', 'prog', 'show'], capture_output=True, text=True).stdout
-            return sum('on_sys_exit' in line for line in shown.splitlines())
-        before = programs()
-        for _ in range(3):
-            self.watch('/bin/true')
-        self.assertEqual(programs(), before)
+        for end in ('close', 'kill'):
+            observer = Observer(BUILD)
+            observer.expect('loaded')
+            descriptors = f'/proc/{observer.process.pid}/fdinfo'
+            text = ''.join(open(f'{descriptors}/{name}').read() for name in os.listdir(descriptors))
+            kinds = {'prog': 'prog_id:', 'map': 'map_id:', 'link': 'link_id:'}
+            ids = {kind: [line.split()[1] for line in text.splitlines() if line.startswith(word)]
+                   for kind, word in kinds.items()}
+            self.assertTrue(all(ids.values()), ids)
+            observer.process.kill() if end == 'kill' else observer.process.stdin.close()
+            observer.process.wait()
+            observer.process.stdout.close()
+            for kind, numbers in ids.items():
+                for number in numbers:
+                    self.wait_until_gone(kind, number)
+
+    def wait_until_gone(self, kind, number):
+        """The kernel frees what nobody holds after a grace period."""
+        for _ in range(200):
+            shown = subprocess.run(['/usr/sbin/bpftool', kind, 'show', 'id', number], capture_output=True)
+            if shown.returncode != 0:
+                return
+            time.sleep(0.05)
+        self.fail(f'{kind} {number} is still loaded')
 
 
 class Hold(Watched):
