@@ -170,7 +170,6 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
         note_gap(GAP_PRIVILEGED);
         leave(task);
         __sync_fetch_and_add(&counters.alive, -1);
-        counters.reader = READER_WAITS;
         return 0;
     }
     if (state->flags & STATE_HELD) begin_tree(state, task);

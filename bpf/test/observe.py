@@ -500,6 +500,32 @@ class Life(Watched):
         self.assertEqual(([each['type'] for each in frames], frames[0]['reason'], observer.exit_code),
                          (['failed'], 'no_privilege', 3))
 
+    def test_capabilities_instead_of_root_see_no_set_user_id_program(self):
+        with tempfile.TemporaryDirectory(dir='/var/tmp') as place:
+            os.chmod(place, 0o755)
+            for name in ('observer', 'hold'):
+                subprocess.run(['cp', f'{BUILD}/{name}', place], check=True)
+            subprocess.run(['cp', '/bin/true', f'{place}/privileged'], check=True)
+            os.chmod(f'{place}/privileged', 0o4755)
+            with open(f'{place}/wrapped', 'wb') as file:
+                file.write(b'#!/bin/sh\nexec /usr/bin/setpriv --reuid 12345 --clear-groups --inh-caps=+cap_38,+cap_39 '
+                           b'--ambient-caps=+cap_38,+cap_39 "${0%/*}/observer"\n')
+            os.chmod(f'{place}/wrapped', 0o755)
+            observer = Observer(place, program='wrapped')
+            held = Held(place, ['/bin/sh', '-c', f'/bin/true; {place}/privileged secret; /bin/true'],
+                        user=12345, group=12345, extra_groups=[])
+            observer.expect('loaded')
+            observer.follow(held.process.pid)
+            observer.expect('attached')
+            self.assertEqual(held.release(), 0)
+            frames = observer.read_all()
+            self.assertEqual(held.process.wait(), 0)
+        self.assertEqual([each['file'][0] for each in of_type(frames, 'exec')],
+                         [os.path.realpath(name).encode() for name in ('/bin/sh', '/bin/true', '/bin/true')])
+        self.assertNotIn(b'secret', b''.join(each['data'] for each in of_type(frames, 'argv')[1:]))
+        self.assertEqual(counts(frames, 3), {8: 1})
+        self.assertEqual((frames[-1]['why'], frames[-1]['alive']), (1, 0))
+
     def test_privileges_are_dropped_after_loading(self):
         observer = Observer(BUILD)
         observer.expect('loaded')
