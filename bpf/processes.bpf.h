@@ -217,7 +217,7 @@ static __always_inline void count_exit_call(struct task_struct *task) {
 }
 #endif
 
-static __always_inline void emit_end(struct task_struct *task, const struct state *leader, bool known) {
+static __always_inline void emit_end(struct task_struct *task, const struct state *leader) {
     struct draft *draft = new_draft(RECORD_PROCESS_END, leader);
     if (draft == NULL) return;
     __u64 peak = READ(task, signal, maxrss);
@@ -231,10 +231,18 @@ static __always_inline void emit_end(struct task_struct *task, const struct stat
     draft->record.end.threads = leader->threads;
     draft->record.end.max_rss_pages = peak;
     draft->record.end.usage = leader->usage;
-    /* Two processes may end at once: what the other one loses here, the observer has from the records. */
+    /* Two processes may end at once, and the smaller peak may win: the records have both. */
     if (exact && peak > counters.max_rss_pages) counters.max_rss_pages = peak;
-    (void)known;
     emit(draft);
+}
+
+/* Task storage goes with the task; the leader's entry in the table by pid is needed until the last thread has ended. */
+static __always_inline void forget(struct task_struct *task) {
+#ifdef EARLY_KERNEL
+    struct task_struct *leader = READ(task, group_leader);
+    if (leader != task) leave(task);
+    if (READ(task, signal, live.counter) == 0) leave(leader);
+#endif
 }
 
 SEC("tp_btf/sched_process_exit")
@@ -249,13 +257,11 @@ int BPF_PROG(on_exit, struct task_struct *task) {
         add_usage(&counters.usage, &now, &state->before);
         if (leader != NULL) {
             add_usage(&leader->usage, &now, &state->before);
-            if (READ(task, signal, live.counter) == 0) emit_end(task, leader, true);
+            if (READ(task, signal, live.counter) == 0) emit_end(task, leader);
         }
     }
     __sync_fetch_and_add(&counters.alive, -1);
-#ifdef EARLY_KERNEL
-    if (task->pid != task->tgid) leave(task);
-#endif
+    forget(task);
     return 0;
 }
 

@@ -19,6 +19,8 @@
 
 /* The end of what libbpf says, for the failure's detail. */
 static char last_message[512];
+/* Whether there is another variant to try: then nobody needs to read why the first one was refused. */
+static bool another_to_try;
 
 static int take_message(enum libbpf_print_level level, const char *format, va_list arguments) {
     static size_t written;
@@ -26,7 +28,7 @@ static int take_message(enum libbpf_print_level level, const char *format, va_li
     char line[4096];
     vsnprintf(line, sizeof(line), format, arguments);
     size_t length = strlen(line);
-    if (written < MESSAGE_LIMIT) fputs(line, stderr);
+    if (!another_to_try && written < MESSAGE_LIMIT) fputs(line, stderr);
     written += length;
     if (strstr(line, "LOG") == NULL) snprintf(last_message, sizeof(last_message), "%.500s", line);
     return 0;
@@ -130,7 +132,9 @@ bool programs_load(struct programs *programs, const struct options *options, boo
     libbpf_set_print(take_message);
     if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
         return fail(failure, STAGE_START, errno, "no_btf", "/sys/kernel/btf/vmlinux cannot be read");
+    another_to_try = true;
     int error = load_object(programs, options, follow_privileged);
+    another_to_try = false;
     if (error != 0 && error != -ENOMEM) {
         bpf_object__close(programs->object);
         programs->early = true;
