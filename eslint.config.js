@@ -50,7 +50,13 @@ export default tseslint.config(
     files: ['**/*.cjs', 'bin/glasshouse'],
     languageOptions: {
       sourceType: 'commonjs',
-      globals: { ...nodeGlobals, require: 'readonly', module: 'writable', __filename: 'readonly' },
+      globals: {
+        ...nodeGlobals,
+        require: 'readonly',
+        module: 'writable',
+        __filename: 'readonly',
+        __dirname: 'readonly',
+      },
     },
   },
 );

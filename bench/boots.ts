@@ -5,14 +5,14 @@ const PROGRESS_EVERY = 20;
 
 /** Cold boots in a row through the server: every one must answer, and none may be tried twice. */
 export async function benchBoots(main: string, count: number): Promise<void> {
-  await using server = await BenchServer.start(main);
+  await using server = await BenchServer.start(main, ['--snapshots', 'off']);
   const values: number[] = [];
   const failures: string[] = [];
   for (let boot = 1; boot <= count; boot += 1) {
     let answer: Record<string, unknown> = {};
     values.push(
       await timed(async () => {
-        answer = await server.run({ code: 'print(2+2)' });
+        answer = await server.run({ code: 'print(2+2)', fresh: true });
       }),
     );
     if (answer['stdout'] !== '4\n') failures.push(`boot ${boot}: ${JSON.stringify(answer)}`);

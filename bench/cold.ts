@@ -4,12 +4,12 @@ import { once } from 'node:events';
 import { median, printGoal, printSamples, type Sample, timed } from './measure.js';
 import { BenchServer } from './server.js';
 
-const PROGRAM = { code: 'print(2+2)' };
+const PROGRAM = { code: 'print(2+2)', fresh: true };
 const WATCH_INTERVAL_MS = 20;
 
 /** A cold `POST /run` from end to end, its stages, and the same program as plain python3 beside it. */
 export async function benchCold(main: string, runs: number): Promise<void> {
-  await using server = await BenchServer.start(main);
+  await using server = await BenchServer.start(main, ['--snapshots', 'off']);
   const total: number[] = [];
   const plain: number[] = [];
   const stages = new Map<string, number[]>();
@@ -66,7 +66,7 @@ function recordStages(
 }
 
 /** Debian's python3, the same as in the guest; version managers put slow scripts of that name in front of it. */
-async function runPlainPython(): Promise<void> {
+export async function runPlainPython(): Promise<void> {
   const child = spawn('python3', ['-c', PROGRAM.code], { stdio: 'ignore', env: { PATH: '/usr/bin:/bin' } });
   await once(child, 'exit');
 }

@@ -1,13 +1,20 @@
 /**
- * `npm run bench [-- NAME...] [-- --runs N --boots N]`: measures on this machine and prints ratios. Names: cold, cli,
- * boots; cold and cli when none is given.
+ * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N --requests N --seconds N --soak N --stored N
+ * --data-dir D]`: measures on this machine and prints ratios. Names: cold, cli, receipts, warm, boots, burst, observe,
+ * soak, reading (lists of a million receipts; D: a directory that it filled before); the first four when none is given.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { benchBoots } from './boots.js';
+import { benchBurst } from './burst.js';
 import { benchCli } from './cli.js';
+import { benchReading } from './reading.js';
 import { benchCold } from './cold.js';
+import { benchWarm } from './warm.js';
+import { benchObserve } from './observe.js';
+import { benchSoak } from './soak.js';
+import { benchReceipts } from './receipts.js';
 
 /** What users start. */
 const MAIN = fileURLToPath(new URL('../../bin/glasshouse', import.meta.url));
@@ -17,16 +24,31 @@ const { values, positionals } = parseArgs({
   options: {
     runs: { type: 'string', default: '10' },
     boots: { type: 'string', default: '200' },
+    seconds: { type: 'string', default: '120' },
+    requests: { type: 'string', default: '50' },
+    soak: { type: 'string', default: '1000' },
+    receipts: { type: 'string', default: '500' },
+    stored: { type: 'string', default: '1000000' },
+    'data-dir': { type: 'string' },
   },
 });
 
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   cold: () => benchCold(MAIN, Number(values.runs)),
   cli: () => benchCli(MAIN, Number(values.runs)),
+  warm: () => benchWarm(MAIN, Number(values.seconds)),
+  receipts: () => benchReceipts(Number(values.receipts)),
   boots: () => benchBoots(MAIN, Number(values.boots)),
+  reading: () => benchReading(MAIN, Number(values.stored), values['data-dir'] ?? null),
+  burst: () => benchBurst(MAIN, Number(values.requests)),
+  observe: () =>
+    Promise.resolve().then(() => {
+      benchObserve(MAIN, Math.max(5, Math.min(10, Number(values.runs))));
+    }),
+  soak: () => benchSoak(MAIN, Number(values.soak)),
 };
 
-for (const name of positionals.length > 0 ? positionals : ['cold', 'cli']) {
+for (const name of positionals.length > 0 ? positionals : ['cold', 'cli', 'receipts', 'warm']) {
   const bench = BENCHES[name];
   if (bench === undefined)
     throw new Error(`there is no benchmark ${name}; there are: ${Object.keys(BENCHES).join(', ')}`);

@@ -33,10 +33,18 @@ export function printSamples(
     name,
     median(values).toFixed(1),
     quantile(values, 0.95).toFixed(1),
+    quantile(values, 0.99).toFixed(1),
     Math.max(...values).toFixed(1),
     `${(median(values) / base).toFixed(2)}x`,
   ]);
-  const header = [heading, `p50 ${unit}`, `p95 ${unit}`, `max ${unit}`, `to ${reference.name}`];
+  const header = [
+    heading,
+    `p50 ${unit}`,
+    `p95 ${unit}`,
+    `p99 ${unit}`,
+    `max ${unit}`,
+    `to ${reference.name}`,
+  ];
   const widths = header.map((cell, column) =>
     Math.max(cell.length, ...rows.map((row) => row[column]?.length ?? 0)),
   );

@@ -2,6 +2,19 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
+const GAUGE_INTERVAL_MS = 100;
+
+/** What a server has of its machine. */
+export interface Holdings {
+  readonly residentKb: number;
+  readonly descriptors: number;
+  /** Its children. */
+  readonly processes: number;
+  /** Entries of its data directory. */
+  readonly files: number;
+}
 
 /** The real server in a process of its own, with a data directory that vanishes with it. */
 export class BenchServer implements AsyncDisposable {
@@ -15,9 +28,11 @@ export class BenchServer implements AsyncDisposable {
     this.#directory = directory;
   }
 
-  static async start(main: string): Promise<BenchServer> {
+  /** `flags` are further options of `glasshouse serve`. */
+  static async start(main: string, flags: readonly string[] = []): Promise<BenchServer> {
     const directory = await mkdtemp(path.join(os.tmpdir(), 'glasshouse-bench-'));
-    const args = [main, 'serve', '--port', '0', '--data-dir', directory, '--log-level', 'error'];
+    const own = ['--port', '0', '--data-dir', directory, '--log-level', 'error'];
+    const args = [main, 'serve', ...own, ...flags];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     let text = '';
     for await (const chunk of child.stdout) {
@@ -30,12 +45,27 @@ export class BenchServer implements AsyncDisposable {
   }
 
   async run(body: object): Promise<Record<string, unknown>> {
-    const response = await fetch(`${this.address}/run`, {
+    return (await (await this.post(body)).json()) as Record<string, unknown>;
+  }
+
+  post(body: object): Promise<Response> {
+    return fetch(`${this.address}/run`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(body),
     });
-    return (await response.json()) as Record<string, unknown>;
+  }
+
+  /** What it holds at this moment. */
+  async holdings(): Promise<Holdings> {
+    const pid = this.#child.pid ?? 0;
+    const status = await readFile(`/proc/${pid}/status`, 'utf8');
+    return {
+      residentKb: Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0),
+      descriptors: (await readdir(`/proc/${pid}/fd`)).length,
+      processes: (await childrenOf(pid)).length,
+      files: (await readdir(this.#directory, { recursive: true })).length,
+    };
   }
 
   /** The predicate of a stored receipt. */
@@ -47,14 +77,35 @@ export class BenchServer implements AsyncDisposable {
   /** Largest resident memory so far (VmHWM, proc(5)) of every virtual machine monitor that runs now, in KiB. */
   async monitorPeaksKb(): Promise<number[]> {
     const peaks: number[] = [];
-    for (const pid of await readdir('/proc')) {
-      if (!/^\d+$/.test(pid)) continue;
-      const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-      if (!status.startsWith('Name:\tqemu-system') || !status.includes(`\nPPid:\t${this.#child.pid ?? 0}\n`))
-        continue;
+    for (const status of await childrenOf(this.#child.pid ?? 0)) {
+      if (!status.startsWith('Name:\tqemu-system')) continue;
       peaks.push(Number(/^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0));
     }
     return peaks;
+  }
+
+  /** Process ids of the virtual machine monitors that run now. */
+  async monitors(): Promise<string[]> {
+    const statuses = await childrenOf(this.#child.pid ?? 0);
+    return statuses
+      .filter((status) => status.startsWith('Name:\tqemu-system'))
+      .map((status) => /^Pid:\t(\d+)$/m.exec(status)?.[1] ?? '');
+  }
+
+  /** The value of a metric without labels; null when there is none of that name. */
+  async gauge(name: string): Promise<number | null> {
+    const text = await (await fetch(`${this.address}/metrics`)).text();
+    const value = new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1];
+    return value === undefined ? null : Number(value);
+  }
+
+  /** Resolves when a metric has at least this value. */
+  async gaugeReaches(name: string, value: number): Promise<void> {
+    while (((await this.gauge(name)) ?? 0) < value) await delay(GAUGE_INTERVAL_MS);
+  }
+
+  async poolIsFull(): Promise<void> {
+    await this.gaugeReaches('glasshouse_pool_ready', (await this.gauge('glasshouse_pool_size')) ?? 0);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -63,4 +114,14 @@ export class BenchServer implements AsyncDisposable {
     await ended;
     await rm(this.#directory, { recursive: true, force: true });
   }
+}
+
+/** The status (proc(5)) of every child of a process. */
+async function childrenOf(parent: number): Promise<string[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  // Those that end meanwhile have none.
+  const statuses = await Promise.all(
+    pids.map((pid) => readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')),
+  );
+  return statuses.filter((status) => status.includes(`\nPPid:\t${parent}\n`));
 }

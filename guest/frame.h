@@ -10,7 +10,7 @@
 #define FRAME_HEADER_BYTES 12
 #define FRAME_MAX_PAYLOAD 65536
 #define FRAME_MAX_BYTES (FRAME_HEADER_BYTES + FRAME_MAX_PAYLOAD)
-#define LINK_PROTOCOL_VERSION 1
+#define LINK_PROTOCOL_VERSION 2
 
 enum frame_type {
     /* host to guest */
@@ -26,6 +26,9 @@ enum frame_type {
     FRAME_STDIN_END = 10,
     FRAME_SIGNAL = 11,
     FRAME_KILL = 12,
+    FRAME_HOLD = 13,
+    FRAME_REHEARSE = 14,
+    FRAME_RELEASE = 15,
     /* guest to host */
     FRAME_HELLO = 64,
     FRAME_STARTED = 65,
@@ -37,6 +40,8 @@ enum frame_type {
     FRAME_OUTPUT_FILE = 71,
     FRAME_OUTPUT_DATA = 72,
     FRAME_OUTPUT_END = 73,
+    FRAME_HELD = 74,
+    FRAME_REHEARSED = 75,
 };
 
 struct frame {

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "held.h"
 #include "link.h"
 #include "program.h"
 #include "request.h"
@@ -33,6 +34,8 @@ struct guest {
     struct link link;
     struct request request;
     struct program program;
+    struct program held[HELD_MAX]; /* oldest first */
+    size_t held_count;
     int workspace;
     int input_file; /* being written, or -1 */
     int child_events;
@@ -102,7 +105,14 @@ static void finish_input_file(void) {
     guest.input_file = -1;
 }
 
+static void ensure_workspace(void) {
+    if (guest.workspace >= 0) return;
+    check_start(system_mount_workspace(), STAGE_WORKSPACE);
+    check_start(guest.workspace = open(WORKSPACE_DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC), STAGE_WORKSPACE);
+}
+
 static void open_input_file(void) {
+    ensure_workspace();
     guest.input_file = workspace_create(guest.workspace, guest.request.path, guest.request.file_mode);
     check_start(guest.input_file, STAGE_INPUT_FILE);
     finish_input_file();
@@ -119,12 +129,50 @@ static void write_input_file(const struct frame *frame) {
     finish_input_file();
 }
 
-static void start_program(void) {
-    int stage = program_start(&guest.program, &guest.request);
-    if (stage != 0) send_start_failed(stage);
+static void announce_start(void) {
     guest.state = RUNNING;
     send_u64(FRAME_STARTED, system_uptime_ns());
     grant_stdin(STDIN_WINDOW);
+}
+
+static void check_stage(int stage) {
+    if (stage != 0) send_start_failed(stage);
+}
+
+static void hold_program(void) {
+    ensure_workspace();
+    struct program *program = &guest.held[guest.held_count++];
+    program_init(program);
+    check_stage(program_hold(program, &guest.request));
+    request_renew(&guest.request);
+    check_link(link_send(&guest.link, FRAME_HELD, NULL, 0));
+}
+
+static struct program take_held(void) {
+    struct program oldest = guest.held[0];
+    memmove(guest.held, guest.held + 1, --guest.held_count * sizeof(guest.held[0]));
+    return oldest;
+}
+
+static void rehearse_program(void) {
+    struct program program = take_held();
+    check_stage(program_release(&program, &guest.request));
+    check_start(program_finish_rehearsal(&program), STAGE_PROCESS);
+    check_start(workspace_empty(guest.workspace), STAGE_WORKSPACE);
+    request_renew(&guest.request);
+    check_link(link_send(&guest.link, FRAME_REHEARSED, NULL, 0));
+}
+
+static void start_program(void) {
+    ensure_workspace();
+    check_stage(program_start(&guest.program, &guest.request));
+    announce_start();
+}
+
+static void release_program(void) {
+    guest.program = take_held();
+    check_stage(program_release(&guest.program, &guest.request));
+    announce_start();
 }
 
 static void close_stdin(void) {
@@ -173,10 +221,6 @@ static void act(enum request_action action, const struct frame *frame) {
     case ACTION_ADD_ENTROPY:
         check_start(system_add_entropy(frame->payload, frame->length), STAGE_CLOCK_OR_ENTROPY);
         return;
-    case ACTION_SET_LIMITS:
-        check_start(program_set_limits(&guest.program, guest.request.memory_bytes, guest.request.processes),
-                    STAGE_LIMITS);
-        return;
     case ACTION_OPEN_FILE:
         open_input_file();
         return;
@@ -185,6 +229,15 @@ static void act(enum request_action action, const struct frame *frame) {
         return;
     case ACTION_START:
         start_program();
+        return;
+    case ACTION_HOLD:
+        hold_program();
+        return;
+    case ACTION_REHEARSE:
+        rehearse_program();
+        return;
+    case ACTION_RELEASE:
+        release_program();
         return;
     case ACTION_STDIN:
         buffer_stdin(frame);
@@ -316,10 +369,9 @@ int main(void) {
     request_init(&guest.request);
     program_init(&guest.program);
     guest.input_file = -1;
+    guest.workspace = -1;
     check(guest.child_events = open_child_events(), "signalfd");
     check(system_mount_root(), "mount the root");
-    check(system_mount_workspace(), "mount the workspace");
-    check(guest.workspace = open(WORKSPACE_DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open the workspace");
 
     send_hello();
     run_event_loop();

@@ -6,45 +6,60 @@
 #include <grp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "held.h"
 #include "system.h"
 
 #define CGROUP_ROOT "/cgroup"
 #define LAST_CAPABILITY 63
+#define DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 
 void program_init(struct program *program) {
-    *program = (struct program){.cgroup = -1, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
+    *program = (struct program){.cgroup = -1, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .control = -1};
 }
 
-int program_set_limits(struct program *program, uint64_t memory_bytes, uint32_t processes) {
-    char text[32];
-    if (mkdir(CGROUP_ROOT, 0700) < 0 && errno != EEXIST) return -1;
+/* The hierarchy is mounted once; every program gets a directory in it. */
+static int open_cgroup_root(void) {
+    if (mkdir(CGROUP_ROOT, 0700) < 0) return errno == EEXIST ? open(CGROUP_ROOT, DIRECTORY_FLAGS) : -1;
     if (mount("cgroup2", CGROUP_ROOT, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) return -1;
-    int root = open(CGROUP_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0) return -1;
-    int result = system_write_text(root, "cgroup.subtree_control", "+memory +pids");
-    if (result == 0) result = mkdirat(root, "program", 0700);
-    if (result == 0) {
-        program->cgroup = openat(root, "program", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        result = program->cgroup < 0 ? -1 : 0;
-    }
+    int root = open(CGROUP_ROOT, DIRECTORY_FLAGS);
+    if (root < 0 || system_write_text(root, "cgroup.subtree_control", "+memory +pids") == 0) return root;
     int saved = errno;
     close(root);
     errno = saved;
-    if (result < 0) return -1;
+    return -1;
+}
 
-    snprintf(text, sizeof(text), "%llu", (unsigned long long)memory_bytes);
+static int make_cgroup(struct program *program) {
+    static unsigned int count;
+    char name[32];
+    snprintf(name, sizeof(name), "program-%u", count++);
+    int root = open_cgroup_root();
+    if (root < 0) return -1;
+    if (mkdirat(root, name, 0700) == 0) program->cgroup = openat(root, name, DIRECTORY_FLAGS);
+    int saved = errno;
+    close(root);
+    errno = saved;
+    return program->cgroup < 0 ? -1 : 0;
+}
+
+static int set_limits(struct program *program, const struct request *request) {
+    char text[32];
+    if (program->cgroup < 0 && make_cgroup(program) < 0) return -1;
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)request->memory_bytes);
     if (system_write_text(program->cgroup, "memory.max", text) < 0) return -1;
     /* One process over the limit ends the whole program: half a program gives wrong answers. */
     if (system_write_text(program->cgroup, "memory.oom.group", "1") < 0) return -1;
-    snprintf(text, sizeof(text), "%u", processes);
+    snprintf(text, sizeof(text), "%u", request->processes);
     return system_write_text(program->cgroup, "pids.max", text);
 }
 
@@ -65,10 +80,11 @@ static int set_resource_limits(void) {
     return setrlimit(RLIMIT_NOFILE, &files);
 }
 
-static int enter_sandbox(int cgroup, const int stdio[3]) {
+/* `inherited`: what becomes descriptor 0, 1, 2, and the control of a held program, or -1. */
+static int enter_sandbox(int cgroup, const int inherited[4]) {
     if (system_write_text(cgroup, "cgroup.procs", "0") < 0) return -1;
-    for (int i = 0; i < 3; i++) {
-        if (dup2(stdio[i], i) < 0) return -1;
+    for (int i = 0; i < 4; i++) {
+        if (inherited[i] >= 0 && dup2(inherited[i], i) < 0) return -1;
     }
     if (setsid() < 0) return -1;
     if (chroot(ROOT_DIRECTORY) < 0 || chdir("/workspace") < 0) return -1;
@@ -85,11 +101,11 @@ static void reset_signals(void) {
 }
 
 /* Runs in the child; the parent learns of a failure through `report`, which exec closes. */
-static _Noreturn void run_child(const struct program *program, const struct request *request, const int stdio[3],
-                                int report) {
+static _Noreturn void run_child(const struct program *program, const struct request *request,
+                                const int inherited[4], int report) {
     int failure[2] = {STAGE_PROCESS, 0};
     reset_signals();
-    if (enter_sandbox(program->cgroup, stdio) == 0) {
+    if (enter_sandbox(program->cgroup, inherited) == 0) {
         static char *no_environment[] = {NULL};
         environ = request->environment.count > 0 ? request->environment.items : no_environment;
         failure[0] = STAGE_EXEC;
@@ -124,17 +140,18 @@ static int read_report(int report, pid_t pid) {
     return failure[0];
 }
 
-int program_start(struct program *program, const struct request *request) {
+/* Takes ownership of `control`, the program's end of the conversation with a held program, or -1. */
+static int start(struct program *program, const struct request *request, int control) {
     int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1}, report[2] = {-1, -1};
     int stage = STAGE_PROCESS;
     if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0 ||
         pipe2(report, O_CLOEXEC) < 0)
         goto failed;
 
-    const int stdio[3] = {in[0], out[1], err[1]};
+    const int inherited[4] = {in[0], out[1], err[1], control};
     pid_t pid = fork();
     if (pid < 0) goto failed;
-    if (pid == 0) run_child(program, request, stdio, report[1]);
+    if (pid == 0) run_child(program, request, inherited, report[1]);
 
     close(report[1]);
     report[1] = -1;
@@ -145,6 +162,7 @@ int program_start(struct program *program, const struct request *request) {
     close(in[0]);
     close(out[1]);
     close(err[1]);
+    if (control >= 0) close(control);
     fcntl(in[1], F_SETFL, O_NONBLOCK);
     fcntl(out[0], F_SETFL, O_NONBLOCK);
     fcntl(err[0], F_SETFL, O_NONBLOCK);
@@ -160,8 +178,78 @@ failed:;
     close_pair(out);
     close_pair(err);
     close_pair(report);
+    if (control >= 0) close(control);
     errno = saved;
     return stage;
+}
+
+int program_start(struct program *program, const struct request *request) {
+    if (set_limits(program, request) < 0) return STAGE_LIMITS;
+    return start(program, request, -1);
+}
+
+int program_hold(struct program *program, const struct request *request) {
+    int conversation[2];
+    if (set_limits(program, request) < 0) return STAGE_LIMITS;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, conversation) < 0) return STAGE_PROCESS;
+    program->control = conversation[0];
+    /* Held programs are laid out alike, so that what an emulator learns from one is true of the next. */
+    if (system_randomize_layout(false) < 0) return STAGE_PROCESS;
+    int stage = start(program, request, conversation[1]);
+    if (stage == 0 && system_randomize_layout(true) < 0) stage = STAGE_PROCESS;
+    if (stage == 0 && held_await_ready(program->control) < 0) stage = STAGE_PROCESS;
+    return stage;
+}
+
+/* A number of one of the cgroup's files of "name number" lines; 0 when there is none. */
+static uint64_t read_cgroup_number(int cgroup, const char *file, const char *name) {
+    char text[1024];
+    int fd = openat(cgroup, file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    ssize_t length = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    if (length <= 0) return 0;
+    text[length] = '\0';
+    const char *line = strstr(text, name);
+    return line == NULL ? 0 : strtoull(line + strlen(name), NULL, 10);
+}
+
+static void read_cpu_time(int cgroup, uint64_t *user_us, uint64_t *system_us) {
+    *user_us = read_cgroup_number(cgroup, "cpu.stat", "user_usec ");
+    *system_us = read_cgroup_number(cgroup, "cpu.stat", "system_usec ");
+}
+
+int program_release(struct program *program, const struct request *request) {
+    if (set_limits(program, request) < 0) return STAGE_LIMITS;
+    read_cpu_time(program->cgroup, &program->user_us_before, &program->system_us_before);
+    int result = held_release(program->control, request);
+    int saved = errno;
+    close(program->control);
+    program->control = -1;
+    errno = saved;
+    return result < 0 ? STAGE_PROCESS : 0;
+}
+
+static void discard(int *fd) {
+    char buffer[4096];
+    while (read(*fd, buffer, sizeof(buffer)) > 0) continue;
+    close(*fd);
+    *fd = -1;
+}
+
+int program_finish_rehearsal(struct program *program) {
+    struct program_usage usage;
+    while (waitpid(program->pid, &program->wait_status, 0) < 0) {
+        if (errno != EINTR) return -1;
+    }
+    program->pid = 0;
+    program_finish(program, &usage);
+    discard(&program->stdout_fd);
+    discard(&program->stderr_fd);
+    close(program->cgroup);
+    program->cgroup = -1;
+    errno = EPROTO;
+    return program->wait_status == 0 ? 0 : -1;
 }
 
 void program_signal(const struct program *program, int signal) {
@@ -173,45 +261,36 @@ void program_kill(const struct program *program) {
     if (program->cgroup >= 0) system_write_text(program->cgroup, "cgroup.kill", "1");
 }
 
-bool program_reap(struct program *program) {
+/* Takes note of one process that has ended. */
+static bool reap_one(struct program *program, int options) {
     int status;
-    pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (pid != program->pid) continue;
+    struct rusage used;
+    pid_t pid = wait4(-1, &status, options, &used);
+    if (pid <= 0) return false;
+    if ((uint64_t)used.ru_maxrss > program->max_rss_kb) program->max_rss_kb = (uint64_t)used.ru_maxrss;
+    if (pid == program->pid) {
         program->wait_status = status;
         program->pid = 0;
-        return true;
     }
-    return false;
+    return true;
 }
 
-static bool cgroup_saw_oom_kill(int cgroup) {
-    char text[512];
-    int fd = openat(cgroup, "memory.events", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    ssize_t length = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    if (length <= 0) return false;
-    text[length] = '\0';
-    const char *line = strstr(text, "oom_kill ");
-    return line != NULL && line[sizeof("oom_kill ") - 1] != '0';
-}
-
-static uint64_t microseconds(struct timeval time) {
-    return (uint64_t)time.tv_sec * 1000000u + (uint64_t)time.tv_usec;
+bool program_reap(struct program *program) {
+    while (reap_one(program, WNOHANG)) continue;
+    return program->pid == 0;
 }
 
 void program_finish(struct program *program, struct program_usage *usage) {
     program_kill(program);
-    /* Orphans are ours to reap; cgroup.kill reaches forks in flight, so this ends. */
-    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR) continue;
+    /* Orphans are ours to reap; a process leaves its cgroup before it can be waited for. */
+    while (read_cgroup_number(program->cgroup, "cgroup.events", "populated ") > 0 && reap_one(program, 0)) continue;
+    while (reap_one(program, WNOHANG)) continue;
 
-    struct rusage used;
-    getrusage(RUSAGE_CHILDREN, &used);
-    usage->max_rss_kb = (uint64_t)used.ru_maxrss;
-    usage->user_us = microseconds(used.ru_utime);
-    usage->system_us = microseconds(used.ru_stime);
-    usage->out_of_memory = cgroup_saw_oom_kill(program->cgroup);
+    usage->max_rss_kb = program->max_rss_kb;
+    read_cpu_time(program->cgroup, &usage->user_us, &usage->system_us);
+    usage->user_us -= program->user_us_before;
+    usage->system_us -= program->system_us_before;
+    usage->out_of_memory = read_cgroup_number(program->cgroup, "memory.events", "oom_kill ") > 0;
     if (program->stdin_fd >= 0) close(program->stdin_fd);
     program->stdin_fd = -1;
 }

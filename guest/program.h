@@ -27,6 +27,10 @@ struct program {
     int stdout_fd;
     int stderr_fd;
     int wait_status; /* of the first process, see wait(2) */
+    int control;     /* conversation with a program that is held; else -1 */
+    uint64_t max_rss_kb; /* largest of the processes that were reaped */
+    uint64_t user_us_before; /* used by the program until it was released */
+    uint64_t system_us_before;
 };
 
 struct program_usage {
@@ -38,11 +42,17 @@ struct program_usage {
 
 void program_init(struct program *program);
 
-/* Makes the cgroup and sets its limits. 0 or -1 with errno. */
-int program_set_limits(struct program *program, uint64_t memory_bytes, uint32_t processes);
-
-/* Starts the first process. 0, or the stage that failed with errno set. */
+/* Starts the first process in a cgroup of its own. 0, or the stage that failed with errno set. */
 int program_start(struct program *program, const struct request *request);
+
+/* Starts it as one that waits for orders (held.h), and returns when it does. */
+int program_hold(struct program *program, const struct request *request);
+
+/* The held program becomes the program. */
+int program_release(struct program *program, const struct request *request);
+
+/* Waits for the end of a program that was released as a rehearsal, and throws away what it said. */
+int program_finish_rehearsal(struct program *program);
 
 void program_signal(const struct program *program, int signal);
 void program_kill(const struct program *program);

@@ -1,5 +1,7 @@
 #include "request.h"
 
+#include "held.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +19,15 @@ static void list_free(struct string_list *list) {
 void request_free(struct request *request) {
     list_free(&request->arguments);
     list_free(&request->environment);
+}
+
+void request_renew(struct request *request) {
+    uint32_t next_sequence = request->next_sequence;
+    uint32_t held = request->held;
+    request_free(request);
+    request_init(request);
+    request->next_sequence = next_sequence;
+    request->held = held;
 }
 
 static bool list_append(struct request *request, struct string_list *list, const struct frame *frame) {
@@ -77,7 +88,7 @@ static enum request_action apply_limits(struct request *request, const struct fr
     request->output_bytes = get_u64(frame->payload + 16);
     if (request->memory_bytes == 0 || request->processes == 0) return ACTION_REFUSE;
     request->phase = PHASE_ARGUMENTS;
-    return ACTION_SET_LIMITS;
+    return ACTION_NONE;
 }
 
 static enum request_action apply_file(struct request *request, const struct frame *frame) {
@@ -100,7 +111,30 @@ static enum request_action apply_file_data(struct request *request, const struct
     return ACTION_WRITE_FILE;
 }
 
-/* argument+, environment*, (file, file_data*)*, start */
+/* What ends a description. Only a held program can be rehearsed or released. */
+static enum request_action apply_order(struct request *request, const struct frame *frame) {
+    if (request->arguments.count == 0 || frame->length != 0) return ACTION_REFUSE;
+    switch (frame->type) {
+    case FRAME_START:
+        request->phase = PHASE_STARTED;
+        return ACTION_START;
+    case FRAME_HOLD:
+        if (request->held == HELD_MAX || request->phase == PHASE_FILES) return ACTION_REFUSE;
+        request->held++;
+        return ACTION_HOLD;
+    case FRAME_REHEARSE:
+        if (request->held == 0) return ACTION_REFUSE;
+        request->held--;
+        return ACTION_REHEARSE;
+    default:
+        if (request->held == 0) return ACTION_REFUSE;
+        request->held--;
+        request->phase = PHASE_STARTED;
+        return ACTION_RELEASE;
+    }
+}
+
+/* argument+, environment*, (file, file_data*)*, then an order */
 static enum request_action apply_description(struct request *request, const struct frame *frame) {
     if (request->file_remaining > 0) {
         return frame->type == FRAME_FILE_DATA ? apply_file_data(request, frame) : ACTION_REFUSE;
@@ -117,9 +151,10 @@ static enum request_action apply_description(struct request *request, const stru
         if (request->arguments.count == 0) return ACTION_REFUSE;
         return apply_file(request, frame);
     case FRAME_START:
-        if (request->arguments.count == 0 || frame->length != 0) return ACTION_REFUSE;
-        request->phase = PHASE_STARTED;
-        return ACTION_START;
+    case FRAME_HOLD:
+    case FRAME_REHEARSE:
+    case FRAME_RELEASE:
+        return apply_order(request, frame);
     default:
         return ACTION_REFUSE;
     }

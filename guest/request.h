@@ -48,6 +48,7 @@ struct request {
     uint32_t stdin_granted;  /* bytes of stdin that the host may still send */
     bool stdin_ended;
     uint32_t signal;
+    uint32_t held;           /* programs that wait for their release */
 };
 
 /* What init.c must do after a frame was applied. */
@@ -55,10 +56,12 @@ enum request_action {
     ACTION_NONE,
     ACTION_SET_CLOCK,  /* clock_ns */
     ACTION_ADD_ENTROPY, /* the frame's payload */
-    ACTION_SET_LIMITS,
     ACTION_OPEN_FILE,  /* path, file_mode; file_remaining may be 0 */
     ACTION_WRITE_FILE, /* the frame's payload; the file is complete when file_remaining is 0 */
     ACTION_START,
+    ACTION_HOLD,       /* start, but let the program wait; then request_renew() */
+    ACTION_REHEARSE,   /* let the oldest held program run to its end; then request_renew() */
+    ACTION_RELEASE,    /* the oldest held program becomes the program */
     ACTION_STDIN,      /* the frame's payload */
     ACTION_STDIN_END,
     ACTION_SIGNAL,     /* signal */
@@ -68,6 +71,8 @@ enum request_action {
 
 void request_init(struct request *request);
 void request_free(struct request *request);
+/* Forgets what was described, so that another description can follow on the same link. */
+void request_renew(struct request *request);
 enum request_action request_apply(struct request *request, const struct frame *frame);
 
 /* True when `path` is relative and has no empty, "." or ".." segment and no NUL. */

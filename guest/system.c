@@ -171,6 +171,10 @@ int system_open_link(void) {
     return -1;
 }
 
+int system_randomize_layout(bool randomize) {
+    return system_write_text(AT_FDCWD, ROOT_DIRECTORY "/proc/sys/kernel/randomize_va_space", randomize ? "2" : "0");
+}
+
 int system_set_clock(uint64_t nanoseconds_since_1970) {
     struct timespec now = {
         .tv_sec = (time_t)(nanoseconds_since_1970 / 1000000000u),

@@ -4,6 +4,7 @@
 #ifndef GLASSHOUSE_SYSTEM_H
 #define GLASSHOUSE_SYSTEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,8 @@ int system_mount_workspace(void);
 int system_open_link(void); /* returns the descriptor */
 /* Writes a setting of the kernel: a file below `directory`, or anywhere with AT_FDCWD. */
 int system_write_text(int directory, const char *name, const char *text);
+/* Of the address space of every process that is executed from now on. */
+int system_randomize_layout(bool randomize);
 int system_set_clock(uint64_t nanoseconds_since_1970);
 int system_add_entropy(const uint8_t *bytes, size_t length);
 

@@ -54,6 +54,26 @@ int workspace_create(int root, const char *path, uint32_t mode) {
     return fd;
 }
 
+int workspace_empty(int root) {
+    int fd = openat(root, ".", DIRECTORY_FLAGS);
+    if (fd < 0) return -1;
+    DIR *directory = fdopendir(fd);
+    if (directory == NULL) {
+        close(fd);
+        return -1;
+    }
+    int result = 0;
+    struct dirent *entry;
+    while (result == 0 && (entry = readdir(directory)) != NULL) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        result = unlinkat(root, entry->d_name, 0);
+    }
+    int saved = errno;
+    closedir(directory);
+    errno = saved;
+    return result;
+}
+
 struct walk {
     struct link *link;
     uint32_t files_left;

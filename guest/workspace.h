@@ -18,4 +18,7 @@ int workspace_create(int root, const char *path, uint32_t mode);
  */
 bool workspace_send(struct link *link, int root, uint32_t max_files, uint64_t max_bytes);
 
+/* Removes the files at the top of the workspace; what a rehearsal leaves. 0 or -1 with errno. */
+int workspace_empty(int root);
+
 #endif

@@ -14,7 +14,9 @@ export {
   type Statement,
   STATEMENT_TYPE,
 } from './receipts/receipt.js';
-export { Ed25519Verifier, type Verifier } from './receipts/verifier.js';
+export { NoteVerifier } from './receipts/signed-note.js';
+export { parseTrustedKeys, type TrustedKeys } from './receipts/trusted-keys.js';
+export { KeyVerifier, type Verifier } from './receipts/verifier.js';
 export {
   type Check,
   type CheckName,
@@ -24,3 +26,4 @@ export {
   verifyReceipt,
   type VerifyOptions,
 } from './receipts/verify.js';
+export { type LogReport, verifyLog } from './receipts/verify-log.js';

@@ -1,29 +1,39 @@
 /**
- * The composition root: the only file that names concrete backends. Everything heavy is imported when a command
+ * The composition root: the only file that names concrete backends and profilers. Everything heavy is imported when a command
  * first needs it.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 
 import { type ExecutionBackend } from './backends/backend.js';
+import { type WarmOptions } from './backends/vm/vm-backend.js';
 import { makeDirectory } from './base/directory.js';
 import { GlasshouseError } from './base/errors.js';
+import { hostHelper } from './base/host-helper.js';
 import { closeInheritedDescriptors } from './base/inherited-descriptors.js';
 import { runCommandLine } from './cli/program.js';
-import { type Services, type SettingFlags } from './cli/services.js';
+import { type BackendPurpose, type Services, type SettingFlags } from './cli/services.js';
 import { loadConfiguration, readSurroundings } from './config/load.js';
 import { type Configuration } from './config/settings.js';
+import { type AdmissionLimits } from './engine/admission.js';
 import { type Engine } from './engine/engine.js';
+import { type Profiler } from './profilers/profiler.js';
+import { type Redactor } from './redaction/redactor.js';
 import { type KeyRing } from './receipts/key-ring.js';
 import { type ReceiptStore } from './receipts/store.js';
-import { type Verifier } from './receipts/verifier.js';
+import { type ReceiptWriter } from './receipts/store-writer.js';
+import { type TrustedKeys } from './receipts/trusted-keys.js';
 import { type ServerDependencies } from './server/dependencies.js';
 
 const COLLECT_TIMEOUT_MS = 10_000;
+/** Of its own, that a waiting clone takes at most, in MiB; `npm run bench` prints it. */
+const CLONE_MEMORY_MB = 64;
 
-const BACKENDS: Readonly<Record<string, (config: Configuration) => Promise<ExecutionBackend>>> = {
+const BACKENDS: Readonly<
+  Record<string, (config: Configuration, purpose: BackendPurpose) => Promise<ExecutionBackend>>
+> = {
   process: async () => new (await import('./backends/process/process-backend.js')).ProcessBackend(),
-  qemu: async (config) => {
+  qemu: async (config, purpose) => {
     // The emulator gets its own descriptors and nothing that whoever started us left open.
     closeInheritedDescriptors();
     const { QemuMonitor } = await import('./backends/qemu/qemu-monitor.js');
@@ -34,14 +44,43 @@ const BACKENDS: Readonly<Record<string, (config: Configuration) => Promise<Execu
       monitor: new QemuMonitor({
         binary: config.qemuBin,
         accelerators: accelerators.filter((name) => name !== 'kvm' || existsSync('/dev/kvm')),
+        runtimeDirectory: spoolDirectory,
       }),
       imageDirectory: config.imageDir,
       spoolDirectory,
       acceleratorFile: path.join(privateDirectory(config, 'cache'), 'accelerator.json'),
       timeouts: { bootMs: config.bootTimeoutMs, collectMs: COLLECT_TIMEOUT_MS },
+      warm: config.snapshots === 'off' ? null : warmOptions(config, purpose),
     });
   },
 };
+
+function warmOptions(config: Configuration, purpose: BackendPurpose): WarmOptions {
+  const poolSize = Math.min(config.poolSize, Math.floor(config.poolMemoryMb / CLONE_MEMORY_MB));
+  return {
+    snapshotDirectory: privateDirectory(config, 'snapshots'),
+    sealedMemoryHelper: hostHelper('sealed-memory'),
+    defaultLimits: {
+      memoryMb: config.defaultMemoryMb,
+      cpus: config.defaultCpus,
+      diskMb: config.defaultDiskMb,
+      pids: config.defaultPids,
+      outputBytes: config.defaultOutputBytes,
+    },
+    poolSize: purpose === 'server' ? poolSize : 0,
+  };
+}
+
+function admissionLimits(config: Configuration): AdmissionLimits {
+  const { maxConcurrent, maxQueue, queueTimeoutMs, maxTotalMemoryMb, maxTotalCpus } = config;
+  return {
+    maxConcurrent,
+    memoryMb: maxTotalMemoryMb,
+    cpus: maxTotalCpus,
+    maxQueued: maxQueue,
+    queueTimeoutMs,
+  };
+}
 
 function privateDirectory(config: Configuration, name: string): string {
   const directory = path.join(config.dataDir, name);
@@ -55,6 +94,9 @@ class ComposedServices implements Services {
   readonly backendNames = Object.keys(BACKENDS);
   #store: Promise<ReceiptStore> | null = null;
   #keyRing: Promise<KeyRing> | null = null;
+  #writer: Promise<ReceiptWriter> | null = null;
+  readonly #backends: ExecutionBackend[] = [];
+  readonly #engines: Engine[] = [];
 
   constructor(flags: SettingFlags, configFile: string | null) {
     this.config = loadConfiguration({ flags, configFile, surroundings: readSurroundings() });
@@ -70,12 +112,18 @@ class ComposedServices implements Services {
     return this.#keyRing;
   }
 
-  async ownKeys(): Promise<readonly Verifier[]> {
-    if (!existsSync(this.#keyDirectory)) return [];
-    return (await this.keyRing()).verifiers();
+  writer(): Promise<ReceiptWriter> {
+    this.#writer ??= this.#makeWriter();
+    return this.#writer;
   }
 
-  async backend(name: string): Promise<ExecutionBackend> {
+  async ownKeys(): Promise<TrustedKeys> {
+    if (!existsSync(this.#keyDirectory)) return { receiptKeys: [], logKeys: [] };
+    const ring = await this.keyRing();
+    return { receiptKeys: ring.verifiers(), logKeys: ring.logVerifiers() };
+  }
+
+  async backend(name: string, purpose: BackendPurpose): Promise<ExecutionBackend> {
     const make = Object.hasOwn(BACKENDS, name) ? BACKENDS[name] : undefined;
     if (make === undefined) {
       const known = this.backendNames.join(', ');
@@ -84,18 +132,49 @@ class ComposedServices implements Services {
         `There is no backend ${JSON.stringify(name)}; there are: ${known}.`,
       );
     }
-    return make(this.config);
+    const backend = await make(this.config, purpose);
+    this.#backends.push(backend);
+    return backend;
+  }
+
+  async profiler(): Promise<Profiler> {
+    const { EbpfProfiler } = await import('./profilers/ebpf/ebpf-profiler.js');
+    const { observerDir, observerRingBytes, observerFileRecords, observerPeerRecords } = this.config;
+    return new EbpfProfiler({
+      directory: observerDir,
+      sizes: {
+        ringBytes: observerRingBytes,
+        fileRecords: observerFileRecords,
+        peerRecords: observerPeerRecords,
+        argvBytes: this.config.observerArgvBytes,
+      },
+    });
   }
 
   async bundleEncoder(): Promise<ServerDependencies['encodeBundle']> {
     const { encodeBundle } = await import('./receipts/bundle.js');
     const ring = await this.keyRing();
+    const pems = new Map<string, string | null>();
+    const store = await this.store();
+    (await this.writer()).logOlderReceipts();
     return ({ receiptId, keyId, envelope }) => {
-      const pem = ring.publicKeyOf(keyId);
+      const pem = pems.get(keyId) ?? ring.publicKeyOf(keyId);
+      pems.set(keyId, pem);
       if (pem === null)
         throw new GlasshouseError('key_invalid', `The public key ${keyId} is gone from the key directory.`);
-      return encodeBundle({ receiptId, envelopeBytes: envelope }, pem);
+      const proof = store.proofOf(receiptId);
+      if (proof === null) throw new GlasshouseError('log_corrupt', `The log has no entry for ${receiptId}.`);
+      return encodeBundle({ receiptId, envelopeBytes: envelope }, pem, proof);
     };
+  }
+
+  async redactor(): Promise<Redactor> {
+    const { Redactor } = await import('./redaction/redactor.js');
+    const { RedactionRules } = await import('./redaction/redaction-rules.js');
+    const { openRedactionKey } = await import('./redaction/redaction-key.js');
+    // Rules first: a configuration that is wrong leaves no key behind.
+    const rules = new RedactionRules(this.config);
+    return new Redactor(openRedactionKey(path.join(this.#keyDirectory, 'redaction-key')), rules);
   }
 
   async bundle(receiptId: string): Promise<Uint8Array> {
@@ -107,19 +186,26 @@ class ComposedServices implements Services {
   async engine(backend: ExecutionBackend): Promise<Engine> {
     const { Engine } = await import('./engine/engine.js');
     const store = await this.store();
+    const writer = await this.writer();
     const { signer } = await this.keyRing();
-    await this.#recover(store);
-    const { maxConcurrent, maxQueue, inlineFileBytes } = this.config;
-    return new Engine({
+    const redactor = await this.redactor();
+    await this.#recover(store, writer, redactor);
+    const engine = new Engine({
       backend,
       store,
+      writer,
       signer,
-      admission: { maxConcurrent, maxQueued: maxQueue },
-      inlineFileBytes,
+      redactor,
+      admission: admissionLimits(this.config),
+      inlineFileBytes: this.config.inlineFileBytes,
     });
+    this.#engines.push(engine);
+    return engine;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const engine of this.#engines) await engine.settled();
+    for (const backend of this.#backends) await backend.close();
     // Why it could not be opened was thrown to whoever asked for it.
     const store = await this.#store?.catch(() => null);
     store?.close();
@@ -139,13 +225,20 @@ class ComposedServices implements Services {
     return KeyRing.open(this.#keyDirectory);
   }
 
-  async #recover(store: ReceiptStore): Promise<void> {
+  async #makeWriter(): Promise<ReceiptWriter> {
+    const { ReceiptWriter } = await import('./receipts/store-writer.js');
+    return new ReceiptWriter(await this.store(), (await this.keyRing()).logSigner);
+  }
+
+  async #recover(store: ReceiptStore, writer: ReceiptWriter, redactor: Redactor): Promise<void> {
     if (store.unfinished().length === 0) return;
     const { recoverUnfinished } = await import('./engine/recovery.js');
     const { killLeftovers } = await import('./backends/process/process-tree.js');
     await recoverUnfinished({
       store,
+      writer,
       signer: (await this.keyRing()).signer,
+      redactor,
       killLeftovers: async (executionId) => {
         await killLeftovers(executionId);
       },

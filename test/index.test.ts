@@ -13,13 +13,15 @@ describe('the package', () => {
     await installation.ok(['run', '--', 'sh', '-c', 'exit 0']);
     const pem = await installation.ok(['keys', 'show', '--pem']);
     const receipt = readFileSync(installation.receiptFile);
-    const trustedKeys = [glasshouse.Ed25519Verifier.fromPem(pem)];
+    const { receiptKeys: trustedKeys, logKeys } = glasshouse.parseTrustedKeys(pem);
 
-    const report = await glasshouse.verifyReceipt(receipt, { trustedKeys });
+    const report = await glasshouse.verifyReceipt(receipt, { trustedKeys, logKeys });
     assert.equal(report.valid, true);
     assert.equal(report.statement?.predicate.outcome.status, 'ok');
 
-    const changed = await glasshouse.verifyReceipt(withOneByteChanged(receipt), { trustedKeys });
+    assert.equal((await glasshouse.verifyLog(receipt, receipt, { logKeys })).valid, true);
+
+    const changed = await glasshouse.verifyReceipt(withOneByteChanged(receipt), { trustedKeys, logKeys });
     assert.equal(changed.valid, false);
     assert.equal(changed.statement, null);
   });
@@ -29,13 +31,16 @@ describe('the package', () => {
       'BUNDLE_MEDIA_TYPE',
       'ERROR_CODES',
       'EXECUTION_STATUSES',
-      'Ed25519Verifier',
       'GlasshouseError',
+      'KeyVerifier',
+      'NoteVerifier',
       'PAYLOAD_TYPE',
       'PREDICATE_TYPE',
       'RECEIPT_BOUNDS',
       'REQUIRED_CHECKS',
       'STATEMENT_TYPE',
+      'parseTrustedKeys',
+      'verifyLog',
       'verifyReceipt',
     ]);
   });

@@ -16,6 +16,7 @@ const ROOMS = [
   'guest-link',
   'images',
   'profilers',
+  'redaction',
   'receipts',
   'config',
   'base',

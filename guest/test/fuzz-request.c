@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "frame.h"
+#include "held.h"
 #include "request.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -19,7 +20,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         frame.sequence = request.next_sequence;
         enum request_action action = request_apply(&request, &frame);
         if (action == ACTION_REFUSE) break;
-        if (action == ACTION_START) request.stdin_granted = FRAME_MAX_PAYLOAD;
+        if (action == ACTION_HOLD || action == ACTION_REHEARSE) request_renew(&request);
+        if (request.held > HELD_MAX) abort();
+        if (action == ACTION_START || action == ACTION_RELEASE) request.stdin_granted = FRAME_MAX_PAYLOAD;
         if (request.stdin_granted > FRAME_MAX_PAYLOAD) abort();
         if (request.string_bytes > REQUEST_MAX_STRING_BYTES) abort();
         offset += FRAME_HEADER_BYTES + frame.length;

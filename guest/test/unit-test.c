@@ -66,7 +66,8 @@ static enum verdict apply_stream(struct bytes stream, struct request *request, s
         }
         enum request_action action = request_apply(request, &frame);
         if (action == ACTION_REFUSE) return REFUSED;
-        if (action == ACTION_START) request->stdin_granted = FRAME_MAX_PAYLOAD;
+        if (action == ACTION_HOLD || action == ACTION_REHEARSE) request_renew(request);
+        if (action == ACTION_START || action == ACTION_RELEASE) request->stdin_granted = FRAME_MAX_PAYLOAD;
         offset += FRAME_HEADER_BYTES + frame.length;
     }
     return ACCEPTED;
@@ -87,6 +88,28 @@ static void test_golden_run(const char *directory) {
     expect(request.memory_bytes == 134217728 && request.processes == 64, "limits arrive", "host-run.bin");
     expect(request.clock_ns == 1795446455516000000u, "the clock arrives", "host-run.bin");
     expect(request.stdin_ended, "stdin has ended", "host-run.bin");
+    request_free(&request);
+    free(stream.data);
+}
+
+/* Of several descriptions on one link, the last one counts, and nothing of those before it stays. */
+static void test_golden_clone_run(const char *directory) {
+    struct bytes stream = read_file(directory, "host-clone-run.bin");
+    struct request request;
+    size_t last = 0;
+    request_init(&request);
+    expect(apply_stream(stream, &request, &last) == ACCEPTED, "the golden run of a clone is accepted", "host-clone-run.bin");
+    expect(request.held == 1, "of three held programs one was rehearsed and one released", "host-clone-run.bin");
+    expect(request.arguments.count == 3, "the arguments are those of the released one", "host-clone-run.bin");
+    expect(strcmp(request.arguments.items[2], "one") == 0, "the last of them too", request.arguments.items[2]);
+    expect(request.environment.count == 1, "its environment is its own", "host-clone-run.bin");
+    expect(strcmp(request.environment.items[0], "LANG=C.UTF-8") == 0, "without a word of holding",
+           request.environment.items[0]);
+    expect(request.memory_bytes == 67108864 && request.processes == 16, "its limits arrive", "host-clone-run.bin");
+    expect(request.clock_ns == 1795446457516000000u, "its clock arrives", "host-clone-run.bin");
+    expect(request.string_bytes == strlen("python3") + strlen("/workspace/code.py") + strlen("one") +
+                                       strlen("LANG=C.UTF-8") + 4,
+           "only its own strings count against the bound", "host-clone-run.bin");
     request_free(&request);
     free(stream.data);
 }
@@ -130,14 +153,14 @@ static void test_encoding(const char *directory, const char *name) {
     free(stream.data);
 }
 
-static void test_truncated_streams(const char *directory) {
-    struct bytes stream = read_file(directory, "host-run.bin");
+static void test_truncated_streams(const char *directory, const char *name) {
+    struct bytes stream = read_file(directory, name);
     for (size_t length = 0; length < stream.length; length++) {
         struct request request;
         size_t last = 0;
         request_init(&request);
         struct bytes part = {stream.data, length};
-        expect(apply_stream(part, &request, &last) != REFUSED, "a truncated stream waits for more", "host-run.bin");
+        expect(apply_stream(part, &request, &last) != REFUSED, "a truncated stream waits for more", name);
         request_free(&request);
     }
     free(stream.data);
@@ -230,10 +253,14 @@ int main(int count, char **arguments) {
         return 2;
     }
     test_golden_run(arguments[1]);
+    test_golden_clone_run(arguments[1]);
     test_refused_streams(arguments[1]);
     test_encoding(arguments[1], "host-run.bin");
     test_encoding(arguments[1], "guest-run.bin");
-    test_truncated_streams(arguments[1]);
+    test_encoding(arguments[1], "host-clone-run.bin");
+    test_encoding(arguments[1], "guest-clone-run.bin");
+    test_truncated_streams(arguments[1], "host-run.bin");
+    test_truncated_streams(arguments[1], "host-clone-run.bin");
     test_paths();
     test_workspace();
     printf("guest: %d passed, %d failed\n", passed, failed);

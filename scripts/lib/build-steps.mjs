@@ -32,15 +32,50 @@ export async function ensureTypeScript(signal) {
  * @param {AbortSignal} signal
  */
 export async function ensureGuestInit(signal) {
-  const stamp = inRepository('build', 'guest', '.glasshouse-stamp');
-  const key = fingerprint(['guest']);
-  if (existsSync(guestInit) && isStamped(stamp, key)) return;
-  const log = inRepository('build', 'logs', 'guest.log');
-  const build = inRepository('build', 'guest');
-  await withProgress('building guest init', () =>
-    runLogged('make', ['-C', inRepository('guest'), `BUILD=${build}`], { log, signal }),
+  await ensureMade('guest', 'guest init', guestInit, signal);
+}
+
+/**
+ * Builds what helps on the host unless nothing has changed.
+ * @param {AbortSignal} signal
+ */
+export async function ensureHostHelpers(signal) {
+  await ensureMade('host', 'host helpers', inRepository('build', 'host', 'sealed-memory'), signal);
+}
+
+/**
+ * @param {string} directory of the sources, with a Makefile
+ * @param {string} what for people
+ * @param {string} product that the Makefile builds
+ * @param {AbortSignal} signal
+ */
+async function ensureMade(directory, what, product, signal) {
+  const build = inRepository('build', directory);
+  const stamp = inRepository('build', directory, '.glasshouse-stamp');
+  const key = fingerprint([directory]);
+  if (existsSync(product) && isStamped(stamp, key)) return;
+  const log = inRepository('build', 'logs', `${directory}.log`);
+  await withProgress(`building ${what}`, () =>
+    runLogged('make', ['-C', inRepository(directory), `BUILD=${build}`], { log, signal }),
   );
-  if (!existsSync(guestInit)) throw new SetupError(`make -C guest has not built ${guestInit}.`);
+  if (!existsSync(product)) throw new SetupError(`make -C ${directory} has not built ${product}.`);
+  writeStamp(stamp, key);
+}
+
+/**
+ * Builds the observer and the program that holds commands for it, unless nothing has changed.
+ * @param {AbortSignal} signal
+ */
+export async function ensureObserver(signal) {
+  const build = inRepository('build', 'observer');
+  const stamp = inRepository('build', 'observer', '.glasshouse-stamp');
+  const key = fingerprint(['bpf', 'guest']);
+  const isBuilt = ['observer', 'hold'].every((name) => existsSync(inRepository('build', 'observer', name)));
+  if (isBuilt && isStamped(stamp, key)) return;
+  const log = inRepository('build', 'logs', 'observer.log');
+  await withProgress('building the observer', () =>
+    runLogged('make', ['-C', inRepository('bpf'), `BUILD=${build}`], { log, signal }),
+  );
   writeStamp(stamp, key);
 }
 

@@ -10,8 +10,10 @@ import { withProgress } from './progress.mjs';
 const directory = inRepository('dist', 'src', 'bundle');
 const bundle = join(directory, 'main.cjs');
 
-/** Loaded when they are needed: native code, and what only the server has. */
-const EXTERNAL = ['better-sqlite3', 'fastify', '@fastify/*', 'pino', 'typebox', 'typebox/*', '*/serve.js'];
+/** What only the other commands have: the bundle is for `run`. */
+const OTHER_COMMANDS = ['serve', 'verify', 'receipts', 'doctor', 'image', 'keys'].map(
+  (name) => `./${name}.js`,
+);
 
 /**
  * Joins the compiled program into one file and stores V8's compiled code beside it, for `glasshouse run`. Needs the
@@ -22,7 +24,11 @@ export async function ensureBundle(signal) {
   const stamp = join(directory, '.glasshouse-stamp');
   const versions = [process.version, contentDigest(inRepository('package-lock.json'))];
   const key = fingerprint(
-    ['src', 'tsconfig.json', 'scripts/lib/bundle.mjs', 'scripts/lib/code-cache.cjs'],
+    [
+      'src',
+      'tsconfig.json',
+      ...['bundle.mjs', 'bundled-binding.cjs', 'code-cache.cjs'].map((name) => `scripts/lib/${name}`),
+    ],
     versions,
   );
   if (existsSync(bundle) && isStamped(stamp, key)) return;
@@ -42,7 +48,8 @@ async function joinFiles() {
     platform: 'node',
     format: 'cjs',
     target: 'node20',
-    external: EXTERNAL,
+    external: OTHER_COMMANDS,
+    alias: { bindings: inRepository('scripts', 'lib', 'bundled-binding.cjs') },
     // Every module that looks for files beside itself is one directory below dist/src, as the bundle is.
     define: { 'import.meta.url': '__bundleUrl' },
     banner: { js: 'const __bundleUrl = require("node:url").pathToFileURL(__filename).href;' },

@@ -1,6 +1,6 @@
 // @ts-check
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { inRepository } from './paths.mjs';
 import { say, withProgress } from './progress.mjs';
@@ -25,8 +25,31 @@ export const REQUIREMENTS = [
   need('make', 'builds guest init and the SQLite binding', 'make'),
   need('g++', 'compiles the SQLite binding', 'g++'),
   need('python3', 'is needed by node-gyp and mmdebstrap', 'python3'),
+  need('clang', 'compiles the BPF programs of the observer', 'clang'),
+  need('bpftool', 'makes them a part of the observer', 'bpftool'),
+  need('libbpf-dev', 'has the library that loads them', 'clang'),
+  need('libelf-dev', 'is needed by libbpf', 'clang'),
+  need('zlib1g-dev', 'is needed by libelf', 'clang'),
+  need('strace', 'is what observation is tested against', 'strace'),
+  need('git', 'is one of the commands that observation is tested with', 'git'),
   need('uidmap', 'lets mmdebstrap work without root', 'newuidmap', true),
   need('fakeroot', 'gives the files of the guest their owners without root', 'fakeroot', true),
+];
+
+/**
+ * What tests hold our evidence against: other people's verifiers. By a program or a file of it, because some of them
+ * come from elsewhere than Debian.
+ *
+ * @type {readonly { package: string, path: string }[]}
+ */
+const TEST_TOOLS = [
+  { package: 'openssl', path: 'openssl' },
+  { package: 'jq', path: 'jq' },
+  { package: 'golang-go', path: 'go' },
+  {
+    package: 'golang-golang-x-mod-dev',
+    path: '/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog',
+  },
 ];
 
 /**
@@ -72,6 +95,26 @@ export async function ensureDebianPackages(signal) {
       byHand,
       error,
     );
+  }
+}
+
+/**
+ * Installs what only tests use. Where that cannot be done, those tests are skipped and say why.
+ * @param {AbortSignal} signal
+ */
+export async function ensureTestTools(signal) {
+  const isRoot = process.getuid?.() === 0;
+  const names = TEST_TOOLS.filter(({ path }) =>
+    path.startsWith('/') ? !existsSync(path) : !isOnPath(path),
+  ).map((tool) => tool.package);
+  if (names.length === 0 || !isOnPath('apt-get')) return;
+  try {
+    await withProgress(`installing Debian packages for tests: ${names.join(' ')}`, () =>
+      install(names, isRoot, signal),
+    );
+  } catch (error) {
+    signal.throwIfAborted();
+    say(`could not install ${names.join(' ')}; the tests that need them are skipped: ${String(error)}`);
   }
 }
 

@@ -1,6 +1,12 @@
 // @ts-check
 import { constants } from 'node:os';
-import { ensureGuestImage, ensureGuestInit, ensureTypeScript } from './build-steps.mjs';
+import {
+  ensureGuestImage,
+  ensureGuestInit,
+  ensureHostHelpers,
+  ensureObserver,
+  ensureTypeScript,
+} from './build-steps.mjs';
 import { ensureBundle } from './bundle.mjs';
 import { ensureDebianPackages } from './debian-packages.mjs';
 import { withSetupLock } from './lock.mjs';
@@ -22,7 +28,7 @@ export async function setUp(signal) {
     await inParallel(signal, [
       (together) => ensureSqliteBinding(thisRuntime, together),
       async (together) => {
-        await inParallel(together, [ensureTypeScript, ensureGuestInit]);
+        await inParallel(together, [ensureTypeScript, ensureGuestInit, ensureHostHelpers, ensureObserver]);
         await ensureGuestImage(together);
       },
     ]);

@@ -17,6 +17,21 @@ export interface Limits {
   readonly outputBytes: number;
 }
 
+/** What one execution takes of the host at most, with what its isolation costs. */
+export interface Footprint {
+  readonly memoryMb: number;
+  readonly cpus: number;
+}
+
+/** A number that a backend reports about itself, for GET /metrics. */
+export interface BackendGauge {
+  /** Lower case letters, digits and `_`, with the unit at its end, for example `pool_resident_bytes`. */
+  readonly name: string;
+  /** One sentence for people. */
+  readonly help: string;
+  readonly value: number;
+}
+
 /** What to run: a Python program, or a command with its arguments. */
 export type Program =
   | { readonly kind: 'python'; readonly code: string; readonly args: readonly string[] }
@@ -54,6 +69,14 @@ export type OutputPlan = 'inherit' | 'capture';
 /** `with_stdout`: both streams are one, as after `2>&1`; the sink gets all of it as `stdout`, in order. */
 export type StderrPlan = OutputPlan | 'with_stdout';
 
+/** Keeps a program from its first instruction until somebody is ready to watch it. */
+export interface Hold {
+  /** Waits in the program's place and then executes it: docs/observer-link.md, "hold". */
+  readonly program: string;
+  /** Called once with the held process. Resolves when it may go on; when it rejects, the program is not started. */
+  ready(pid: number, signal: AbortSignal): Promise<void>;
+}
+
 export interface ExecutionSpec {
   /** UUIDv7, lower case. */
   readonly executionId: string;
@@ -67,7 +90,23 @@ export interface ExecutionSpec {
   /** Receives what is captured. */
   readonly sink: OutputSink;
   readonly limits: Limits;
+  /** Null: not held. Only a backend without isolation can do it: the others ignore it. */
+  readonly hold: Hold | null;
+  /** True: a virtual machine boots for it, even where one could be cloned. */
+  readonly fresh: boolean;
 }
+
+/** A machine that was frozen, and that others are clones of. */
+export interface SnapshotIdentity {
+  /** Of the snapshot's manifest, which has the digests of all its parts. */
+  readonly sha256: string;
+  readonly createdAt: Date;
+}
+
+/** Where the environment of a program came from. `pooled`: a clone that had been made before it was asked for. */
+export type GuestOrigin =
+  | { readonly start: 'cold'; readonly snapshot: null }
+  | { readonly start: 'restored' | 'pooled'; readonly snapshot: SnapshotIdentity };
 
 /** One started execution. The backend that made it is the only one that can look inside. */
 export interface ExecutionHandle {
@@ -78,6 +117,7 @@ export interface ExecutionHandle {
   readonly bootMs: number;
   /** Stages of `bootMs` in order, in milliseconds. */
   readonly bootStages: Readonly<Record<string, number>>;
+  readonly origin: GuestOrigin;
 }
 
 /** How the program ended, as far as the backend can know. */
@@ -134,6 +174,8 @@ export interface BackendDescription {
   readonly enforcesLimits: boolean;
   /** sha256 by part (kernel, initramfs, root); null when there is no image. */
   readonly imageDigests: Readonly<Record<string, string>> | null;
+  /** What executions with the default limits are cloned from; null when nothing is. */
+  readonly snapshot: SnapshotIdentity | null;
   /** What an honest reader should know, for example that privileges could not be dropped. */
   readonly notes: readonly string[];
 }
@@ -157,6 +199,13 @@ export interface ExecutionBackend {
   prepare(signal: AbortSignal): Promise<void>;
   /** Valid after prepare(). */
   describe(): BackendDescription;
+  /**
+   * What an execution with these limits takes of this machine; valid at any time. Nothing, where limits are not
+   * enforced: then nobody can say.
+   */
+  footprint(limits: Limits): Footprint;
+  /** Numbers of this moment; cheap, because whoever reads the metrics waits for it. The same names at every time. */
+  gauges(): readonly BackendGauge[];
   /** Tries for real whether this backend works here. Never throws for a machine that lacks something. */
   probe(signal: AbortSignal): Promise<ProbeReport>;
   /** Resolves when the program runs. Rejects, leaving nothing behind, when it cannot be started. */
@@ -172,4 +221,6 @@ export interface ExecutionBackend {
   kill(handle: ExecutionHandle): Promise<void>;
   /** Releases everything; also valid for a program that still runs. Idempotent; leaves nothing behind, ever. */
   cleanup(handle: ExecutionHandle): Promise<void>;
+  /** Ends what the backend keeps for executions to come. No execution may run any more. Idempotent. */
+  close(): Promise<void>;
 }

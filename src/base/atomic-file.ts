@@ -1,8 +1,19 @@
 import { randomBytes } from 'node:crypto';
-import { open, rename, rm } from 'node:fs/promises';
+import { close, fsync, open, rename, rm, writeFile } from 'node:fs';
 import path from 'node:path';
+import { promisify } from 'node:util';
 
 import { asGlasshouseError } from './errors.js';
+
+// Not node:fs/promises: `glasshouse run` would load it for this file alone, which takes longer than writing the file.
+const files = {
+  close: promisify(close),
+  fsync: promisify(fsync),
+  open: promisify(open),
+  rename: promisify(rename),
+  rm: promisify(rm),
+  writeFile: promisify(writeFile),
+};
 
 /**
  * Replaces `file` as a whole: a reader, or a crash at any point, finds the old content or the new one.
@@ -18,16 +29,16 @@ export async function writeFileAtomically(
     `.${path.basename(file)}.${randomBytes(6).toString('hex')}`,
   );
   try {
-    const handle = await open(temporary, 'wx', mode);
+    const descriptor = await files.open(temporary, 'wx', mode);
     try {
-      await handle.writeFile(content);
-      await handle.sync();
+      await files.writeFile(descriptor, content);
+      await files.fsync(descriptor);
     } finally {
-      await handle.close();
+      await files.close(descriptor);
     }
-    await rename(temporary, file);
+    await files.rename(temporary, file);
   } catch (error) {
-    await rm(temporary, { force: true });
+    await files.rm(temporary, { force: true });
     throw asGlasshouseError(error);
   }
 }

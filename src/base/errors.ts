@@ -10,14 +10,19 @@ export const ERROR_CODES = {
   command_not_found: 'The command does not exist.',
   command_not_executable: 'The command exists but cannot be executed.',
   not_found: 'Nothing is stored under that name.',
+  gone: 'The outputs of that receipt were dropped by retention; the receipt is still there.',
   overloaded: 'The queue is full; try again later.',
+  queue_timeout: 'The execution did not get its turn in time and was not started; try again later.',
+  deadline_exceeded: 'The deadline of the request, which includes the wait, passed.',
 
   // The machine lacks something.
   backend_unavailable: 'The backend cannot run on this machine.',
   tool_missing: 'A program that Glasshouse needs is not installed.',
+  observation_unavailable: 'The command was to be observed, and the observer cannot do it here.',
   tool_failed: 'A program that Glasshouse needs failed, took too long or wrote too much.',
   image_missing: 'The guest image has not been built.',
   image_corrupt: 'A part of the guest image differs from its manifest.',
+  snapshot_corrupt: 'A stored snapshot of a guest is damaged; it is made anew.',
   image_build_failed: 'The guest image could not be built.',
   disk_full: 'The host has no room for the files of this execution.',
 
@@ -36,6 +41,27 @@ export const ERROR_CODES = {
   key_unsafe: 'The private key can be read by others.',
   store_failed: 'The receipt store refused an operation.',
   store_unsupported: 'The receipt store was written by another version of Glasshouse.',
+  log_corrupt: 'The stored log differs from what was signed: somebody changed it.',
+
+  // What verification refuses, beside what is malformed.
+  duplicate_name: 'A JSON object has two members of one name.',
+  payload_type_unknown: 'The payload of the envelope is not of the type of a receipt.',
+  receipt_id_mismatch: 'The receipt is not the one that its id says.',
+  key_untrusted: 'No trusted key signed it.',
+  signature_invalid: 'A signature does not hold.',
+  payload_not_canonical: 'The payload is not the canonical form of itself.',
+  receipt_contradictory: 'Two fields of the receipt contradict each other.',
+  subject_mismatch: 'The receipt does not speak of the bytes that were given.',
+  checkpoint_invalid: 'The checkpoint of a log is malformed.',
+  log_untrusted: 'No trusted log signed the checkpoint.',
+  log_entry_mismatch: 'The entry of the log is about another receipt.',
+  log_inclusion_invalid: 'The entry is not in the log at that place.',
+  log_time_reversed: 'The log says that something was logged before it happened.',
+  log_forked: 'Two logs of one size and name differ.',
+  log_truncated: 'The newer log is shorter than the older one.',
+  log_rewritten: 'The newer log does not continue the older one.',
+  log_proof_missing: 'No proof was given that the newer log continues the older one.',
+  log_differs: 'The two checkpoints are those of different logs.',
 
   // Our own life cycle.
   configuration_invalid:
@@ -54,11 +80,18 @@ export class GlasshouseError extends Error {
   readonly code: ErrorCode;
   /** The request field that the error is about, as a JSON pointer without the leading slash; null if none. */
   readonly field: string | null;
+  /** Milliseconds after which trying again has a prospect of success; null when nobody can say. */
+  readonly retryAfterMs: number | null;
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown; field?: string } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; field?: string; retryAfterMs?: number } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.field = options.field ?? null;
+    this.retryAfterMs = options.retryAfterMs ?? null;
   }
 }
 

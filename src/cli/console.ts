@@ -21,6 +21,11 @@ export class Console {
     process.stdout.write(`${text}\n`);
   }
 
+  /** Text of ours that is to be kept byte for byte. */
+  text(text: string): void {
+    process.stdout.write(text);
+  }
+
   json(value: unknown): void {
     process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
   }

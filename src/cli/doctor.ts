@@ -14,17 +14,29 @@ const STYLES: Readonly<Record<ProbeReport['verdict'], Style>> = {
   cannot: 'bad',
 };
 
-/** `glasshouse doctor`: tries every backend for real. Exits with 0 when all of them can run something. */
+/**
+ * `glasshouse doctor`: tries every backend and observation for real. Exits with 0 when all backends can run something:
+ * observation is optional.
+ */
 export async function doctor(services: Services, console: Console, json: boolean): Promise<number> {
   const reports: ProbeReport[] = [];
   for (const name of services.backendNames) {
     if (!json) console.note(`trying ${name} ...`);
-    const backend = await services.backend(name);
+    const backend = await services.backend(name, 'command');
     reports.push(await backend.probe(new AbortController().signal));
   }
+  const canRun = reports.every((report) => report.verdict !== 'cannot');
+  reports.push(await tryToObserve(services, console, json));
   if (json) console.json(reports);
   else for (const report of reports) printReport(console, report);
-  return reports.every((report) => report.verdict !== 'cannot') ? 0 : EXIT_CODES.failure;
+  return canRun ? 0 : EXIT_CODES.failure;
+}
+
+async function tryToObserve(services: Services, console: Console, json: boolean): Promise<ProbeReport> {
+  if (!json) console.note('trying observation ...');
+  const { tryObservation } = await import('../engine/observation-trial.js');
+  const backend = await services.backend('process', 'command');
+  return tryObservation(await services.profiler(), backend, new AbortController().signal);
 }
 
 function printReport(console: Console, report: ProbeReport): void {

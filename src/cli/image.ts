@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 
+import { GlasshouseError } from '../base/errors.js';
 import { buildImage, DEFAULT_SUITE } from '../images/build.js';
 import { openImage } from '../images/locate.js';
 import { type ImageManifest } from '../images/manifest.js';
@@ -37,6 +38,22 @@ export async function buildGuestImage(services: Services, console: Console, json
 export async function showGuestImage(services: Services, console: Console, json: boolean): Promise<number> {
   const image = await openImage(services.config.imageDir);
   print(console, image.directory, image.manifest, json);
+  return 0;
+}
+
+/** `glasshouse image warm`: makes the snapshot that programs with the default limits are cloned from. */
+export async function warmGuestImage(services: Services, console: Console, json: boolean): Promise<number> {
+  const { backend: name } = services.config;
+  const backend = await services.backend(name === 'auto' ? 'qemu' : name, 'command');
+  await backend.prepare(new AbortController().signal);
+  const { snapshot, notes } = backend.describe();
+  if (snapshot === null) {
+    const reason = notes.at(-1) ?? 'Set snapshots to "on".';
+    throw new GlasshouseError('unsupported_by_backend', `${backend.name} makes no snapshot here: ${reason}`);
+  }
+  const created = snapshot.createdAt.toISOString();
+  if (json) console.json({ sha256: snapshot.sha256, created });
+  else console.line(`snapshot ${snapshot.sha256}, made ${created}`);
   return 0;
 }
 

@@ -8,7 +8,8 @@ import { type ExecutionControl, type ExecutionRequest } from '../engine/request.
 import { type Console } from './console.js';
 import { EXIT_CODES, SIGNAL_BASE } from './exit-codes.js';
 import { ForwardedOutput } from './forward-output.js';
-import { readInputFiles } from './input-files.js';
+import { type ObservationRequest } from './observation-options.js';
+import { type RunObservation } from './run-observation.js';
 import { captureStreams, planStreams, type RunStreams } from './run-streams.js';
 import { type Services } from './services.js';
 import { standardInput } from './standard-input.js';
@@ -19,11 +20,14 @@ export interface RunOptions {
   readonly backend: string;
   /** Null: no deadline. */
   readonly timeoutMs: number | null;
+  /** True: boot a machine for it, even where one could be cloned. */
+  readonly cold: boolean;
   /** Where the receipt goes; null: only into the store. */
   readonly receiptFile: string | null;
   readonly files: readonly string[];
   /** For a command in a guest all that it gets; for one on this machine in addition to ours. */
   readonly environment: Readonly<Record<string, string>>;
+  readonly observation: ObservationRequest;
 }
 
 /** Bytes of each stream that are stored beside the receipt; the hashes are of all of it. */
@@ -32,11 +36,12 @@ const KEPT_OUTPUT_BYTES = 1024 * 1024;
 /** `glasshouse run`: resolves to the exit code. */
 export async function run(services: Services, console: Console, options: RunOptions): Promise<number> {
   const program = new ProgramSignals();
-  const backend = await services.backend(options.backend);
+  const backend = await services.backend(options.backend, 'command');
   await backend.prepare(program.cancellation);
   const here = backend.describe().isolation === 'none';
   using streams = here ? planStreams() : captureStreams();
   await using output = new ForwardedOutput();
+  await using observation = await observationOf(services, console, options.observation);
   await using _signals = forwardSignals({
     send: (signal) => program.send(signal),
     kill: () => program.kill(),
@@ -44,24 +49,43 @@ export async function run(services: Services, console: Console, options: RunOpti
   });
   await using stdin = standardInput();
   const request: ExecutionRequest = {
+    client: 'command line',
     program: { kind: 'command', argv: options.argv },
     environment: here ? { ...ownEnvironment(), ...options.environment } : options.environment,
-    inputFiles: await readInputFiles(options.files),
+    inputFiles: await inputFilesOf(options.files),
     stdin: here ? 'inherit' : stdin,
-    ...planOf(streams),
+    ...planOf(streams, options.observation.follow !== null),
     capture: { keepBytes: KEPT_OUTPUT_BYTES, endAfterBytes: null },
     listener: output,
+    // What the program has written is worth a wait, also after it was ended.
+    onInterrupted: null,
+    onQueued: null,
     onStarted: (control) => {
       program.control = control;
     },
     timeoutMs: options.timeoutMs,
+    deadlineMs: null,
+    fresh: options.cold,
     limits: limitsOf(services),
+    observation: observation?.plan ?? null,
   };
   const engine = await services.engine(backend);
   const completed = await engine.run(request, program.cancellation);
+  observation?.explain();
   explain(console, options, completed);
   await writeReceipt(services, console, options.receiptFile, completed.receiptId);
   return exitCodeOf(completed);
+}
+
+/** Loaded only where it is asked for: a run without it must not pay for it. */
+async function observationOf(
+  services: Services,
+  console: Console,
+  request: ObservationRequest,
+): Promise<RunObservation | null> {
+  if (request.profile === 'none') return null;
+  const { RunObservation } = await import('./run-observation.js');
+  return RunObservation.open(services, console, request);
 }
 
 /** Signals for a program that may not run yet: until it does, whatever would end it cancels the run. */
@@ -84,11 +108,24 @@ class ProgramSignals {
   }
 }
 
+/** What is shown live goes to our stderr: a file that the command writes to as well then has more than its bytes. */
 function planOf(
   streams: RunStreams,
+  isFollowed: boolean,
 ): Pick<ExecutionRequest, 'stdout' | 'stderr' | 'inheritedStdout' | 'inheritedStderr' | 'streamsCombined'> {
   const { stdout, stderr, inheritedStdout, inheritedStderr, streamsCombined } = streams;
-  return { stdout, stderr, inheritedStdout, inheritedStderr, streamsCombined };
+  return {
+    stdout,
+    stderr,
+    inheritedStdout: isFollowed && streamsCombined ? null : inheritedStdout,
+    inheritedStderr: isFollowed ? null : inheritedStderr,
+    streamsCombined,
+  };
+}
+
+async function inputFilesOf(names: readonly string[]): Promise<ExecutionRequest['inputFiles']> {
+  if (names.length === 0) return [];
+  return (await import('./input-files.js')).readInputFiles(names);
 }
 
 function ownEnvironment(): Readonly<Record<string, string>> {

@@ -2,19 +2,30 @@ import pino from 'pino';
 
 import { GlasshouseError } from '../base/errors.js';
 import { VERSION } from '../base/version.js';
+import { Retention } from '../engine/retention.js';
+import { redactLogLine } from '../redaction/redact-log.js';
 import { createServer } from '../server/server.js';
 import { type Console } from './console.js';
 import { type Services } from './services.js';
 
 /** What `auto` means for the server: code that nobody vouches for runs in a virtual machine. */
 const SERVER_BACKEND = 'qemu';
+const RETENTION_INTERVAL_MS = 600_000;
+const ONE_HOUR_MS = 3_600_000;
+const BYTES_PER_MIB = 1024 * 1024;
 
 /** `glasshouse serve`: resolves to the exit code once the server has been told to stop and has stopped. */
 export async function serve(services: Services, console: Console): Promise<number> {
   const { config } = services;
   const stop = new StopSignals();
-  const logger = pino({ level: config.logLevel, base: null }, pino.destination(2));
-  const backend = await services.backend(config.backend === 'auto' ? SERVER_BACKEND : config.backend);
+  const redactor = await services.redactor();
+  const stderr = pino.destination(2);
+  const write = (line: string): boolean => stderr.write(redactLogLine(line, redactor));
+  const logger = pino({ level: config.logLevel, base: null }, { write });
+  const backend = await services.backend(
+    config.backend === 'auto' ? SERVER_BACKEND : config.backend,
+    'server',
+  );
   await backend.prepare(stop.first);
   const description = backend.describe();
   if (description.isolation === 'none') {
@@ -25,9 +36,23 @@ export async function serve(services: Services, console: Console): Promise<numbe
   }
   logger.info({ backend: description }, 'backend ready');
   const engine = await services.engine(backend);
+  const store = await services.store();
+  await using _retention = new Retention({
+    store,
+    maxAgeMs: config.outputMaxAgeHours === 0 ? null : config.outputMaxAgeHours * ONE_HOUR_MS,
+    maxBytes: config.outputMaxMb === 0 ? null : config.outputMaxMb * BYTES_PER_MIB,
+    intervalMs: RETENTION_INTERVAL_MS,
+    onDropped: (dropped) => {
+      logger.info(dropped, 'dropped old outputs');
+    },
+    onFailed: (error) => {
+      logger.error({ err: error, code: error.code }, 'cannot drop old outputs');
+    },
+  });
   await using server = await createServer({
     engine,
-    store: await services.store(),
+    store,
+    log: store.log,
     encodeBundle: await services.bundleEncoder(),
     backendStatus: () => ({ ready: true, detail: null, description }),
     config,

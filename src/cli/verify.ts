@@ -1,20 +1,24 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
 
-import { asGlasshouseError, GlasshouseError } from '../base/errors.js';
 import { RECEIPT_BOUNDS } from '../receipts/bundle.js';
-import { Ed25519Verifier, type Verifier } from '../receipts/verifier.js';
+import { MAX_NOTE_BYTES } from '../receipts/signed-note.js';
+import { parseTrustedKeys, type TrustedKeys } from '../receipts/trusted-keys.js';
 import { type Check, type GivenSubject, type VerificationReport, verifyReceipt } from '../receipts/verify.js';
+import { cannotRead, readBounded } from './bounded-file.js';
 import { type Console, type Style } from './console.js';
 import { EXIT_CODES } from './exit-codes.js';
 
 export interface VerifyCommandOptions {
   readonly files: readonly [string, ...string[]];
-  /** PEM files with public keys to trust; empty: those of the data directory. */
+  /** Files with public keys to trust; empty: those of the data directory. */
   readonly keyFiles: readonly string[];
-  /** Name of a subject (`stdout`, `stderr`, `workspace/out.txt`) and the file to hold against it. */
+  /** Name of a subject (`stdout`, `stderr`, `code`, `workspace/out.txt`) and the file to hold against it. */
   readonly subjects: readonly { readonly name: string; readonly file: string }[];
+  /** A checkpoint from elsewhere; null: none. */
+  readonly checkpointFile: string | null;
+  /** The id that a receipt was announced under; null: any. */
+  readonly receiptId: string | null;
   readonly json: boolean;
 }
 
@@ -34,19 +38,39 @@ const WORDS: Readonly<Record<Check['outcome'], string>> = {
 export async function verify(
   console: Console,
   options: VerifyCommandOptions,
-  ownKeys: () => Promise<readonly Verifier[]>,
+  ownKeys: () => Promise<TrustedKeys>,
 ): Promise<number> {
-  const trustedKeys =
-    options.keyFiles.length > 0 ? await Promise.all(options.keyFiles.map(readKey)) : await ownKeys();
-  const subjects = await Promise.all(options.subjects.map(hashSubject));
+  const { receiptKeys: trustedKeys, logKeys } = await readTrustedKeys(options.keyFiles, ownKeys);
+  const expected = {
+    trustedKeys,
+    logKeys,
+    subjects: await Promise.all(options.subjects.map(hashSubject)),
+    ...(options.receiptId === null ? {} : { receiptId: options.receiptId }),
+    ...(options.checkpointFile === null
+      ? {}
+      : { checkpoint: await readBounded(options.checkpointFile, MAX_NOTE_BYTES) }),
+  };
   const results: { file: string; report: VerificationReport }[] = [];
   for (const file of options.files) {
     const bytes = await readBounded(file, RECEIPT_BOUNDS.maxBytes);
-    results.push({ file, report: await verifyReceipt(bytes, { trustedKeys, subjects }) });
+    results.push({ file, report: await verifyReceipt(bytes, expected) });
   }
   if (options.json) console.json(results.map(toJson));
   else for (const { file, report } of results) printReport(console, file, report);
   return results.every(({ report }) => report.valid) ? 0 : EXIT_CODES.verificationFailed;
+}
+
+/** Those of the files; without files, those of the data directory. */
+export async function readTrustedKeys(
+  files: readonly string[],
+  ownKeys: () => Promise<TrustedKeys>,
+): Promise<TrustedKeys> {
+  if (files.length === 0) return ownKeys();
+  const all = await Promise.all(files.map(readKeys));
+  return {
+    receiptKeys: all.flatMap(({ receiptKeys }) => receiptKeys),
+    logKeys: all.flatMap(({ logKeys }) => logKeys),
+  };
 }
 
 function toJson({ file, report }: { file: string; report: VerificationReport }): object {
@@ -58,15 +82,20 @@ function printReport(console: Console, file: string, report: VerificationReport)
   const verdict = report.valid ? console.style('good', 'VALID') : console.style('bad', 'NOT VALID');
   console.line(`${console.printable(file)}: ${verdict}`);
   if (report.receiptId !== null) console.line(`  receipt ${report.receiptId}`);
-  for (const check of report.checks) {
-    const word = console.style(STYLES[check.outcome], WORDS[check.outcome].padEnd(11));
-    console.line(`  ${word}  ${check.name.padEnd(17)}  ${console.printable(check.detail)}`);
+  printChecks(console, report.checks);
+}
+
+/** One line for each check: what it proves, what is wrong with its code, or what remains to be trusted. */
+export function printChecks(console: Console, checks: readonly Check[]): void {
+  for (const { name, outcome, code, detail } of checks) {
+    const word = console.style(STYLES[outcome], WORDS[outcome].padEnd(11));
+    const reason = code === null ? '' : ` [${code}]`;
+    console.line(`  ${word}  ${name.padEnd(17)}  ${console.printable(detail)}${reason}`);
   }
 }
 
-async function readKey(file: string): Promise<Verifier> {
-  const pem = await readBounded(file, LARGEST_KEY_BYTES);
-  return Ed25519Verifier.fromPem(Buffer.from(pem).toString('utf8'));
+async function readKeys(file: string): Promise<TrustedKeys> {
+  return parseTrustedKeys(Buffer.from(await readBounded(file, LARGEST_KEY_BYTES)).toString('utf8'));
 }
 
 async function hashSubject({ name, file }: { name: string; file: string }): Promise<GivenSubject> {
@@ -77,29 +106,4 @@ async function hashSubject({ name, file }: { name: string; file: string }): Prom
     throw cannotRead(file, error);
   }
   return { name, sha256: hash.digest('hex') };
-}
-
-/** Reads a whole file, or stdin for `-`, of at most `maxBytes`. */
-async function readBounded(file: string, maxBytes: number): Promise<Uint8Array> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  try {
-    const stream = file === '-' ? process.stdin : (await open(file, 'r')).createReadStream();
-    for await (const chunk of stream) {
-      chunks.push(chunk as Buffer);
-      length += (chunk as Buffer).length;
-      if (length > maxBytes)
-        throw new GlasshouseError('receipt_invalid', `${file} has more than ${maxBytes} bytes.`);
-    }
-  } catch (error) {
-    throw cannotRead(file, error);
-  }
-  return Buffer.concat(chunks);
-}
-
-function cannotRead(file: string, error: unknown): GlasshouseError {
-  if (error instanceof GlasshouseError) return error;
-  return new GlasshouseError('not_found', `${file} cannot be read: ${asGlasshouseError(error).message}`, {
-    cause: error,
-  });
 }

@@ -1,4 +1,4 @@
-import { availableParallelism, homedir } from 'node:os';
+import { availableParallelism, homedir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { GlasshouseError } from '../base/errors.js';
@@ -20,10 +20,13 @@ export interface ConfigurationSources {
   readonly surroundings: Surroundings;
 }
 
+const BYTES_PER_MIB = 1024 * 1024;
+
 /** Pairs of settings where the first must not be above the second. */
 const ORDERED: readonly (readonly [SettingName, SettingName])[] = [
   ['default_timeout_ms', 'max_timeout_ms'],
   ['default_memory_mb', 'max_memory_mb'],
+  ['default_memory_mb', 'max_total_memory_mb'],
   ['default_cpus', 'max_cpus'],
   ['default_disk_mb', 'max_disk_mb'],
   ['default_pids', 'max_pids'],
@@ -56,10 +59,19 @@ export function readSurroundings(): Surroundings {
     homeDirectory: homedir(),
     isRoot: process.geteuid?.() === 0,
     cpuCount: availableParallelism(),
+    memoryMb: usableMemoryMb(),
     // This file is dist/src/config/load.js in the package.
     packageRoot: fileURLToPath(new URL('../../..', import.meta.url)),
     workingDirectory: process.cwd(),
   };
+}
+
+/** What the machine has, or what the control group of this process leaves of it. */
+function usableMemoryMb(): number {
+  const machine = totalmem();
+  // 0 or a number beyond all memory: there is no such limit.
+  const limit = process.constrainedMemory();
+  return Math.floor((limit > 0 ? Math.min(limit, machine) : machine) / BYTES_PER_MIB);
 }
 
 function readFileOf(sources: ConfigurationSources, stated: PartialValues): PartialValues {

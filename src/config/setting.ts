@@ -4,6 +4,8 @@ export interface Surroundings {
   readonly homeDirectory: string;
   readonly isRoot: boolean;
   readonly cpuCount: number;
+  /** Memory that this process and what it starts may use, in MiB. */
+  readonly memoryMb: number;
   /** Absolute path of the directory that holds package.json. */
   readonly packageRoot: string;
   /** What relative paths of flags and environment variables start from. */

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { SECRET_FLAGS, SECRET_NAMES } from './secret-defaults.js';
 import {
   type CamelCase,
   type ChoiceSetting,
@@ -10,6 +11,9 @@ import {
 
 const MIB = 1024 * 1024;
 const LARGEST_PORT = 65_535;
+/** Part of the memory that executions may take; the rest is for the server and the system's caches. */
+const MEMORY_SHARE = 0.75;
+const SMALLEST_TOTAL_MEMORY_MB = 512;
 const ONE_DAY_MS = 24 * 60 * 60 * 1000;
 
 function integer(
@@ -90,6 +94,23 @@ export const SETTINGS = {
     'auto',
     'How virtual machines run. `auto`: KVM where a guest really boots on it, else emulation.',
   ),
+  snapshots: choice(
+    ['on', 'off'],
+    'on',
+    'Whether virtual machines are cloned from a snapshot where that works. `off`: each one boots.',
+  ),
+  pool_size: integer(
+    (surroundings) => Math.min(16, Math.max(2, 2 * surroundings.cpuCount)),
+    { minimum: 0, maximum: 1024 },
+    'Clones that the server keeps waiting for executions that ask for the default limits.',
+    'twice the number of CPUs, 2 to 16',
+  ),
+  pool_memory_mb: integer(
+    (surroundings) => Math.max(128, Math.floor(surroundings.memoryMb / 8)),
+    { minimum: 0, maximum: 1_048_576 },
+    'Memory that waiting clones may take, in MiB; each counts as 64.',
+    'an eighth of the memory',
+  ),
   max_concurrent: integer(
     (surroundings) => surroundings.cpuCount,
     { minimum: 1, maximum: 1024 },
@@ -100,6 +121,23 @@ export const SETTINGS = {
     64,
     { minimum: 0, maximum: 100_000 },
     'Executions that may wait for their turn; further ones are refused with `overloaded`.',
+  ),
+  queue_timeout_ms: integer(
+    120_000,
+    { minimum: 1, maximum: ONE_DAY_MS },
+    'Longest time that an execution waits for its turn, in milliseconds; then it is refused with `queue_timeout`.',
+  ),
+  max_total_memory_mb: integer(
+    (surroundings) => Math.max(SMALLEST_TOTAL_MEMORY_MB, Math.floor(surroundings.memoryMb * MEMORY_SHARE)),
+    { minimum: 16, maximum: 1_073_741_824 },
+    'Memory of all executions that run at the same time, with what isolation costs, in MiB.',
+    'three quarters of the memory that the server may use',
+  ),
+  max_total_cpus: integer(
+    (surroundings) => surroundings.cpuCount,
+    { minimum: 1, maximum: 65_536 },
+    'CPUs of all executions that run at the same time; one that asks for more than these runs alone.',
+    'number of CPUs',
   ),
   max_connections: integer(
     512,
@@ -115,6 +153,11 @@ export const SETTINGS = {
     1 * MIB,
     { minimum: 0, maximum: 64 * MIB },
     'Bytes of output files, all together, that an answer carries itself; the rest is fetched by path.',
+  ),
+  stream_heartbeat_ms: integer(
+    15_000,
+    { minimum: 10, maximum: 3_600_000 },
+    'Time without an event after which an event stream gets a comment, in milliseconds.',
   ),
   default_timeout_ms: integer(
     10_000,
@@ -168,6 +211,32 @@ export const SETTINGS = {
     { minimum: 1, maximum: 1024 * MIB },
     'Most bytes of stdout and of stderr, each, that a request may ask for.',
   ),
+  observer_dir: {
+    kind: 'path',
+    default: (surroundings: Surroundings) => join(surroundings.packageRoot, 'build/observer'),
+    defaultText: '`build/observer` in the package',
+    description: 'Directory of the observer and the program that holds commands for it.',
+  },
+  observer_ring_bytes: integer(
+    8 * MIB,
+    { minimum: 4096, maximum: 1024 * MIB },
+    'Events that may wait between kernel and observer, in bytes: a power of two.',
+  ),
+  observer_file_records: integer(
+    65_536,
+    { minimum: 1, maximum: 16_777_216 },
+    'Open files of observed processes whose opens and bytes are counted at the same time.',
+  ),
+  observer_peer_records: integer(
+    16_384,
+    { minimum: 1, maximum: 16_777_216 },
+    'Other ends of sockets of observed processes whose bytes are counted at the same time.',
+  ),
+  observer_argv_bytes: integer(
+    131_072,
+    { minimum: 0, maximum: 131_072 },
+    'Most bytes of the arguments of one observed program, in steps of 4096.',
+  ),
   boot_timeout_ms: integer(
     60_000,
     { minimum: 1, maximum: ONE_DAY_MS },
@@ -178,6 +247,44 @@ export const SETTINGS = {
     { minimum: 0, maximum: ONE_DAY_MS },
     'Time that running executions have to end when the server stops, in milliseconds; then they are canceled.',
   ),
+  output_max_age_hours: integer(
+    0,
+    { minimum: 0, maximum: 876_000 },
+    'Hours for which the server keeps outputs; then it drops them and keeps the receipt. 0: for ever.',
+  ),
+  output_max_mb: integer(
+    0,
+    { minimum: 0, maximum: 1_073_741_824 },
+    'Outputs that the server keeps, all together, in MiB; it drops the oldest and keeps their receipts. 0: any number.',
+  ),
+  secret_names: {
+    kind: 'list',
+    default: SECRET_NAMES,
+    defaultText: '[see below](#secrets)',
+    description:
+      'Names of variables, flags, headers and fields whose values are secrets: one or more words, `*` stands for the rest of a word.',
+  },
+  secret_flags: {
+    kind: 'list',
+    default: SECRET_FLAGS,
+    defaultText: '[see below](#secrets)',
+    description:
+      'Flags whose values are secrets although their names do not say so: `-p`, or `mysql:-p` for one program alone.',
+  },
+  secret_patterns: {
+    kind: 'list',
+    default: [],
+    defaultText: 'none',
+    description:
+      'Regular expressions of further secrets; the first group, where there is one, is the secret. Give those with a comma in the file.',
+  },
+  record_env: {
+    kind: 'list',
+    default: [],
+    defaultText: 'none',
+    description:
+      'Environment variables whose values go into receipts, where a secret is replaced by its mark; `*` stands for the rest of a name.',
+  },
   log_level: choice(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
     'info',

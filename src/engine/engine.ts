@@ -1,5 +1,6 @@
 import {
   type BackendDescription,
+  type BackendGauge,
   type ExecutionBackend,
   type OutputFile,
   PYTHON_CODE_FILE,
@@ -11,9 +12,14 @@ import { sha256 } from '../receipts/crypto.js';
 import { buildStatement, signStatement } from '../receipts/statement.js';
 import { type Signer } from '../receipts/signer.js';
 import { type ReceiptStore } from '../receipts/store.js';
-import { Admission, type AdmissionLimits } from './admission.js';
+import { Admission, type AdmissionLimits, type AdmissionLoad, type Applicant } from './admission.js';
+import { type ReceiptWriter } from '../receipts/store-writer.js';
+import { textFromBytes, textToBytes } from '../receipts/text.js';
+import { ExecutionRedaction } from '../redaction/execution-redaction.js';
+import { type Redactor } from '../redaction/redactor.js';
 import { type CapturedStream, type CompletedExecution, type CompletedFile } from './completed.js';
-import { notStarted, runOnce } from './execution.js';
+import { type EndedExecution, notStarted, runOnce } from './execution.js';
+import { Observation } from './observation.js';
 import { buildPredicate, executionRecord, type RecordParts, requestRecord } from './record.js';
 import { type ExecutionRequest, type InheritedHash } from './request.js';
 
@@ -23,16 +29,25 @@ const NAME_BUDGET_BYTES = 1024 * 1024;
 export interface EngineOptions {
   readonly backend: ExecutionBackend;
   readonly store: ReceiptStore;
+  readonly writer: ReceiptWriter;
   readonly signer: Signer;
   readonly admission: AdmissionLimits;
+  readonly redactor: Redactor;
   /** Bytes of output files, all together, that an answer carries inline. */
   readonly inlineFileBytes: number;
+}
+
+/** What an execution holds on to until it has been answered. */
+interface Held {
+  readonly place: Disposable;
+  ended: EndedExecution | null;
 }
 
 /** Runs executions on one backend and leaves a stored, signed receipt for every one that was admitted. */
 export class Engine {
   readonly #options: EngineOptions;
   readonly #admission: Admission;
+  readonly #releases = new Set<Promise<void>>();
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -52,41 +67,84 @@ export class Engine {
     return this.#admission.queued;
   }
 
+  /** What runs and waits now. */
+  get load(): AdmissionLoad {
+    return this.#admission.load;
+  }
+
+  /** Milliseconds after which one that is refused now may expect a place in the queue. */
+  get retryAfterMs(): number {
+    return this.#admission.retryAfterMs;
+  }
+
+  gauges(): readonly BackendGauge[] {
+    return this.#options.backend.gauges();
+  }
+
   describeBackend(): BackendDescription {
     return this.#options.backend.describe();
   }
 
   /**
-   * Runs one program to its end. Whatever the program does is an outcome and not an error. Rejects with
-   * `overloaded` or `canceled` before anything was started, or when the backend could never be prepared or
-   * the receipt cannot be stored.
+   * Runs one program to its end. Whatever the program does is an outcome and not an error. Rejects as
+   * Admission.enter() does before anything was started, or when the backend could never be prepared or the receipt
+   * cannot be stored.
    */
   async run(request: ExecutionRequest, signal: AbortSignal): Promise<CompletedExecution> {
-    const { backend, store } = this.#options;
+    const { backend } = this.#options;
     const arrivedAt = performance.now();
-    using _place = await this.#admission.enter(signal);
+    const place = await this.#admission.enter(applicantOf(request, backend), signal);
+    const held: Held = { place, ended: null };
+    try {
+      return await this.#runAdmitted(request, signal, arrivedAt, held);
+    } finally {
+      this.#release(held);
+    }
+  }
+
+  /** Resolves when executions that have been answered have left nothing behind. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#releases);
+  }
+
+  async #runAdmitted(
+    request: ExecutionRequest,
+    signal: AbortSignal,
+    arrivedAt: number,
+    held: Held,
+  ): Promise<CompletedExecution> {
+    const { backend, store } = this.#options;
+    const queueMs = performance.now() - arrivedAt;
     const unprepared = await this.#prepareFailure(signal);
     const description = backend.describe();
     const executionId = uuidv7();
     const startedAt = new Date();
     const begunAt = performance.now();
-    const queueMs = begunAt - arrivedAt;
+    const redaction = redactionOf(this.#options.redactor, request);
+    const deadlineMs = request.deadlineMs === null ? null : request.deadlineMs - (begunAt - arrivedAt);
     store.begin({
       executionId,
       startedAt: startedAt.toISOString(),
       owner: thisProcess(),
-      request: JSON.stringify(requestRecord(request, description, null)),
-      execution: JSON.stringify(executionRecord(description)),
+      request: JSON.stringify(requestRecord(request, description, redaction, null)),
+      execution: JSON.stringify(executionRecord(description, redaction, null, startedAt)),
     });
-    await using ended =
-      unprepared === null
-        ? await runOnce(backend, request, executionId, signal)
-        : notStarted(request, unprepared);
+    await using observation = await Observation.open(
+      unprepared === null ? request.observation : null,
+      description,
+    );
+    const refusal = unprepared ?? observation.refusal;
+    const ended =
+      refusal === null
+        ? await runOnce(backend, request, executionId, deadlineMs, signal, observation)
+        : notStarted(request, refusal);
+    held.ended = ended;
+    const observed = await observation.finish();
     // By the monotonic clock, so that a step of the wall clock cannot make the end come before the start.
     const finishedAt = new Date(startedAt.getTime() + Math.round(performance.now() - begunAt));
     const receiptBegunAt = performance.now();
     const files = newFiles(request, ended.result?.outputFiles ?? []);
-    const outputFiles = withinNameBudget(files);
+    const outputFiles = withoutSecretNames(withinNameBudget(files), redaction);
     const parts: RecordParts = {
       executionId,
       startedAt,
@@ -94,7 +152,9 @@ export class Engine {
       queueMs,
       request,
       backend: description,
+      redaction,
       ended,
+      observed,
       outputFiles,
       outputFilesComplete:
         (ended.result?.outputFilesComplete ?? false) && outputFiles.length === files.length,
@@ -109,6 +169,7 @@ export class Engine {
       executionId,
       receiptId,
       ...parts.ended.outcome,
+      error: publicError(parts),
       stdout: captured(parts, 'stdout'),
       stderr: captured(parts, 'stderr'),
       files: inlineFiles(parts.outputFiles, this.#options.inlineFileBytes),
@@ -122,6 +183,18 @@ export class Engine {
         bootStages: ended.bootStages,
       },
     };
+  }
+
+  /** Not awaited by the answer: what the backend has to tear down is nothing that a caller waits for. */
+  #release({ place, ended }: Held): void {
+    const release = (async () => {
+      using _place = place;
+      await ended?.[Symbol.asyncDispose]();
+    })().catch((error: unknown) => {
+      process.emitWarning(asGlasshouseError(error));
+    });
+    this.#releases.add(release);
+    void release.then(() => this.#releases.delete(release));
   }
 
   /**
@@ -141,18 +214,35 @@ export class Engine {
   }
 
   async #storeReceipt(parts: RecordParts): Promise<string> {
-    const { store, signer } = this.#options;
+    const { writer, signer } = this.#options;
     const statement = buildStatement(buildPredicate(parts));
     const receipt = await signStatement(statement, signer);
-    store.finish(receipt, statement, {
+    const outputs = {
       stdout: captured(parts, 'stdout')?.kept ?? null,
       stderr: captured(parts, 'stderr')?.kept ?? null,
       files: parts.outputFiles
         .filter((file) => file.sha256 !== null)
         .map((file) => ({ path: file.path, chunks: file.read() })),
-    });
+    };
+    await writer.write({ receipt, statement, outputs });
     return receipt.receiptId;
   }
+}
+
+function applicantOf(request: ExecutionRequest, backend: ExecutionBackend): Applicant {
+  const { client, deadlineMs, onQueued, limits } = request;
+  return { client, deadlineMs, onQueued, footprint: backend.footprint(limits) };
+}
+
+function redactionOf(redactor: Redactor, { program, environment }: ExecutionRequest): ExecutionRedaction {
+  const argv = program.kind === 'python' ? program.args : program.argv;
+  return new ExecutionRedaction(redactor, { environment, argv });
+}
+
+/** A message may quote a command or a path; what is answered says no more than the receipt. */
+function publicError({ ended, redaction }: RecordParts): CompletedExecution['error'] {
+  const { error } = ended.outcome;
+  return error === null ? null : { code: error.code, message: redaction.message(error.message) };
 }
 
 function canDescribeItself(backend: ExecutionBackend): boolean {
@@ -189,6 +279,18 @@ function withinNameBudget(files: readonly OutputFile[]): readonly OutputFile[] {
   return files.filter((file) => {
     left -= file.path.length;
     return left >= 0;
+  });
+}
+
+/** Receipt, store and answer know a file by one name; its bytes are the program's own and stay as they are. */
+function withoutSecretNames(
+  files: readonly OutputFile[],
+  redaction: ExecutionRedaction,
+): readonly OutputFile[] {
+  return files.map((file) => {
+    const { mode, sizeBytes, sha256: digest, omitted } = file;
+    const path = textToBytes(redaction.path(textFromBytes(file.path)));
+    return { path, mode, sizeBytes, sha256: digest, omitted, read: () => file.read() };
   });
 }
 

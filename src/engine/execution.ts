@@ -5,13 +5,17 @@ import {
   type ExecutionHandle,
   type ExecutionResult,
   type ExecutionSpec,
+  type GuestOrigin,
 } from '../backends/backend.js';
 import { asGlasshouseError, type GlasshouseError } from '../base/errors.js';
+import { type Observation } from './observation.js';
 import { type Interruption, type Outcome, outcomeOf, outcomeOfFailedStart } from './outcome.js';
 import { OutputCapture } from './output-capture.js';
 import { type ExecutionRequest } from './request.js';
 import { HashedStdin } from './hashed-stdin.js';
 
+/** Of a program that never ran: no snapshot had part in it. */
+const NO_ORIGIN: GuestOrigin = { start: 'cold', snapshot: null };
 /** Between the polite request to end, at the deadline, and the end by force. */
 const TERMINATION_GRACE_MS = 500;
 
@@ -22,6 +26,7 @@ export interface EndedExecution extends AsyncDisposable {
   readonly result: ExecutionResult | null;
   readonly bootMs: number;
   readonly bootStages: Readonly<Record<string, number>>;
+  readonly origin: GuestOrigin;
   readonly capture: OutputCapture;
   /** sha256 of what the program was given on stdin; null when it was inherited. */
   readonly stdinSha256: string | null;
@@ -29,16 +34,19 @@ export interface EndedExecution extends AsyncDisposable {
 
 /**
  * One whole run: start, the race of all endings (the program's own, the deadline, too much output, the caller's
- * abort), kill where needed. The first ending wins; everything hangs on one AbortController. Never rejects for
+ * abort), kill where needed. `deadlineMs` is what is left of the time of the whole request. The first ending wins; everything hangs on one AbortController. Never rejects for
  * anything that the program or the backend did.
  */
 export async function runOnce(
   backend: ExecutionBackend,
   request: ExecutionRequest,
   executionId: string,
+  deadlineMs: number | null,
   signal: AbortSignal,
+  observation: Observation,
 ): Promise<EndedExecution> {
-  const interruption = new InterruptionController(signal);
+  const interruption = new InterruptionController(signal, request.onInterrupted);
+  interruption.interruptAfter(deadlineMs, 'deadline');
   const capture = new OutputCapture(request.capture, request.listener, () => {
     interruption.interrupt('output_limit');
   });
@@ -46,18 +54,19 @@ export async function runOnce(
   const spec = specOf(request, executionId, capture, stdin);
   let handle: ExecutionHandle;
   try {
-    handle = await backend.start(spec, interruption.signal);
+    handle = await start(backend, spec, interruption.signal, observation);
   } catch (error) {
     interruption.release();
     return neverRan(outcomeOfFailedStart(asGlasshouseError(error), interruption.cause), capture, stdin);
   }
   try {
-    interruption.interruptAfter(request.timeoutMs);
+    interruption.interruptAfter(request.timeoutMs, 'timeout');
     void handle.programEnded.then(() => {
       interruption.stopClock();
     });
     const ending = new Ending(backend, handle, interruption);
     request.onStarted?.({
+      executionId,
       signal: (name) => backend.signal(handle, name),
       kill: () => backend.kill(handle),
     });
@@ -68,6 +77,7 @@ export async function runOnce(
       result,
       bootMs: handle.bootMs,
       bootStages: handle.bootStages,
+      origin: handle.origin,
       capture,
       stdinSha256: stdin.sha256(),
       [Symbol.asyncDispose]: () => backend.cleanup(handle),
@@ -80,18 +90,35 @@ export async function runOnce(
   }
 }
 
+/** Starts the program under observation, or, where that is allowed and cannot be, without it. */
+async function start(
+  backend: ExecutionBackend,
+  spec: ExecutionSpec,
+  signal: AbortSignal,
+  observation: Observation,
+): Promise<ExecutionHandle> {
+  try {
+    return await backend.start({ ...spec, hold: observation.hold }, signal);
+  } catch (error) {
+    if (!(await observation.mayGoOn(asGlasshouseError(error)))) throw error;
+    return backend.start(spec, signal);
+  }
+}
+
 /** The one AbortController of a run. Its reason is the first interruption. */
 class InterruptionController {
   readonly #controller = new AbortController();
   readonly #outer: AbortSignal;
   #cause: Interruption | null = null;
-  #timer: NodeJS.Timeout | null = null;
+  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #onInterrupted: (() => void) | null;
   readonly #cancel = (): void => {
     this.interrupt('canceled');
   };
 
-  constructor(outer: AbortSignal) {
+  constructor(outer: AbortSignal, onInterrupted: (() => void) | null) {
     this.#outer = outer;
+    this.#onInterrupted = onInterrupted;
     if (outer.aborted) this.#cancel();
     else outer.addEventListener('abort', this.#cancel, { once: true });
   }
@@ -108,18 +135,20 @@ class InterruptionController {
     if (this.#cause !== null) return;
     this.#cause = cause;
     this.#controller.abort(cause);
+    this.#onInterrupted?.();
   }
 
-  interruptAfter(milliseconds: number | null): void {
+  interruptAfter(milliseconds: number | null, cause: 'timeout' | 'deadline'): void {
     if (milliseconds === null) return;
-    this.#timer = setTimeout(() => {
-      this.interrupt('timeout');
+    const timer = setTimeout(() => {
+      this.interrupt(cause);
     }, milliseconds);
+    this.#timers.push(timer);
   }
 
-  /** The deadline no longer counts: the program met it. */
+  /** The deadlines no longer count: the program met them. */
   stopClock(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    for (const timer of this.#timers) clearTimeout(timer);
   }
 
   /** Calls back at once when the run was already interrupted. */
@@ -163,7 +192,7 @@ class Ending {
 
   /** A deadline is announced with SIGTERM, so that a program can save what it has; the other causes are final. */
   async #end(cause: Interruption): Promise<void> {
-    if (cause === 'timeout') {
+    if (cause === 'timeout' || cause === 'deadline') {
       await this.#backend.signal(this.#handle, 'SIGTERM');
       await this.#endedWithin(TERMINATION_GRACE_MS);
     }
@@ -196,6 +225,8 @@ function specOf(
     stderr: request.stderr,
     sink: capture,
     limits: request.limits,
+    hold: null,
+    fresh: request.fresh,
   };
 }
 
@@ -205,6 +236,7 @@ function neverRan(outcome: Outcome, capture: OutputCapture, stdin: HashedStdin):
     result: null,
     bootMs: 0,
     bootStages: {},
+    origin: NO_ORIGIN,
     capture,
     stdinSha256: stdin.sha256(),
     [Symbol.asyncDispose]: () => Promise.resolve(),

@@ -1,9 +1,9 @@
 import { type Termination } from '../backends/backend.js';
-import { type GlasshouseError } from '../base/errors.js';
+import { GlasshouseError } from '../base/errors.js';
 import { type ExecutionStatus } from '../receipts/receipt.js';
 
 /** Why we ended an execution that would have gone on. */
-export type Interruption = 'timeout' | 'output_limit' | 'canceled';
+export type Interruption = 'timeout' | 'deadline' | 'output_limit' | 'canceled';
 
 export interface Outcome {
   readonly status: ExecutionStatus;
@@ -19,7 +19,10 @@ const EXIT_CODE_NOT_EXECUTABLE = 126;
 /** The outcome of a program that ran. The first cause wins: an interruption stands, however the program then ended. */
 export function outcomeOf(termination: Termination, interruption: Interruption | null): Outcome {
   const ended = endOf(termination);
-  return interruption === null ? ended : { ...ended, status: interruption };
+  if (interruption === null) return ended;
+  if (interruption === 'deadline')
+    return { ...ended, status: 'timeout', error: deadlineExceeded(ended.error) };
+  return { ...ended, status: interruption };
 }
 
 function endOf(termination: Termination): Outcome {
@@ -39,6 +42,8 @@ function endOf(termination: Termination): Outcome {
 
 /** The outcome of a program that never ran. */
 export function outcomeOfFailedStart(error: GlasshouseError, interruption: Interruption | null): Outcome {
+  if (interruption === 'deadline')
+    return { status: 'timeout', exitCode: null, signal: null, error: deadlineExceeded(error) };
   if (interruption !== null) return { status: interruption, exitCode: null, signal: null, error };
   switch (error.code) {
     case 'command_not_found':
@@ -50,4 +55,13 @@ export function outcomeOfFailedStart(error: GlasshouseError, interruption: Inter
     default:
       return { status: 'infra_error', exitCode: null, signal: null, error };
   }
+}
+
+/** The program's own time was not over: what ran out was the time of the whole request. */
+function deadlineExceeded(cause: GlasshouseError | null): GlasshouseError {
+  return new GlasshouseError(
+    'deadline_exceeded',
+    'The deadline of the request passed; the wait and the start count too.',
+    cause === null ? {} : { cause },
+  );
 }

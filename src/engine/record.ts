@@ -1,8 +1,15 @@
 import { createHash } from 'node:crypto';
 import os from 'node:os';
 
-import { type BackendDescription, type OutputFile, type ResourceUsage } from '../backends/backend.js';
+import {
+  type BackendDescription,
+  type GuestOrigin,
+  type OutputFile,
+  type ResourceUsage,
+  type SnapshotIdentity,
+} from '../backends/backend.js';
 import { VERSION } from '../base/version.js';
+import { type Observed, type Unobserved } from '../profilers/profiler.js';
 import {
   type Artifacts,
   type Environment,
@@ -12,6 +19,7 @@ import {
   type Resources,
 } from '../receipts/receipt.js';
 import { textFromBytes, textFromString } from '../receipts/text.js';
+import { type ExecutionRedaction } from '../redaction/execution-redaction.js';
 import { type EndedExecution } from './execution.js';
 import { type ExecutionRequest } from './request.js';
 
@@ -21,18 +29,21 @@ function sha256(bytes: Uint8Array | string): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-/** The receipt's `request`; `stdinSha256` is known at the end only. */
+/** The receipt's `request`, without secrets; `stdinSha256` is known at the end only. */
 export function requestRecord(
   request: ExecutionRequest,
   backend: BackendDescription,
+  redaction: ExecutionRedaction,
   stdinSha256: string | null,
 ): Request {
   const { program, limits } = request;
-  return {
+  const variables = redaction.recordedEnvironment(request.environment);
+  return redaction.request({
     kind: program.kind,
     code_sha256: program.kind === 'python' ? sha256(program.code) : null,
     argv: (program.kind === 'python' ? program.args : program.argv).map(textFromString),
     env_names: Object.keys(request.environment).sort().map(textFromString),
+    ...(variables.length === 0 ? {} : { env_values: variables }),
     stdin_sha256: stdinSha256,
     input_files: request.inputFiles.map((file) => ({
       path: textFromString(file.path),
@@ -49,19 +60,33 @@ export function requestRecord(
           pids: limits.pids,
           output_bytes: request.capture.endAfterBytes,
         },
-  };
+  });
 }
 
-/** The receipt's `execution`. */
-export function executionRecord(backend: BackendDescription): Execution {
-  return {
+/** The receipt's `execution`, without secrets; `origin` is null while it is not known how the guest will come up. */
+export function executionRecord(
+  backend: BackendDescription,
+  redaction: ExecutionRedaction,
+  origin: GuestOrigin | null,
+  at: Date,
+): Execution {
+  return redaction.execution({
     backend: backend.name,
     isolation: backend.isolation,
-    start: 'cold',
+    start: origin?.start ?? null,
+    snapshot: snapshotRecord(origin?.snapshot ?? null, at),
     vmm_version: backend.vmmVersion,
     image: backend.imageDigests === null ? null : { ...backend.imageDigests },
     notes: [...backend.notes],
-  };
+  });
+}
+
+function snapshotRecord(
+  snapshot: SnapshotIdentity | null,
+  at: Date,
+): NonNullable<Execution['snapshot']> | null {
+  if (snapshot === null) return null;
+  return { sha256: snapshot.sha256, age_ms: Math.max(0, at.getTime() - snapshot.createdAt.getTime()) };
 }
 
 /** The receipt's `environment`: the host, as far as a stranger may know it. */
@@ -88,30 +113,41 @@ export interface RecordParts {
   readonly queueMs: number;
   readonly request: ExecutionRequest;
   readonly backend: BackendDescription;
+  readonly redaction: ExecutionRedaction;
   readonly ended: EndedExecution;
+  readonly observed: Observed | Unobserved;
   readonly outputFiles: readonly OutputFile[];
   /** False when files are missing from `outputFiles`. */
   readonly outputFilesComplete: boolean;
   readonly inherited: InheritedHashes;
 }
 
-/** Everything that is known about one execution, as the receipt says it. */
+const NOTHING_SEEN = {
+  processTree: [],
+  filesystem: null,
+  network: null,
+  syscalls: null,
+  resources: null,
+} as const;
+
+/** Everything that is known about one execution, as the receipt says it: without secrets. */
 export function buildPredicate(parts: RecordParts): Predicate {
-  const { ended, backend } = parts;
+  const { ended, backend, redaction } = parts;
+  const observed = 'processTree' in parts.observed ? parts.observed : { ...NOTHING_SEEN, ...parts.observed };
   const { outcome, result } = ended;
   const error = outcome.error;
-  return {
+  return redaction.predicate({
     version: 1,
     execution_id: parts.executionId,
     provenance: backend.isolation === 'none' ? 'host' : 'host+guest',
     timestamp: parts.startedAt.toISOString(),
     finished_at: parts.finishedAt.toISOString(),
-    request: requestRecord(parts.request, backend, ended.stdinSha256),
+    request: requestRecord(parts.request, backend, redaction, ended.stdinSha256),
     outcome: {
       status: outcome.status,
       exit_code: outcome.exitCode,
       signal: outcome.signal,
-      error: error === null ? null : { code: error.code, message: error.message },
+      error: error === null ? null : { code: error.code, message: redaction.message(error.message) },
     },
     timing: {
       queue_ms: Math.round(parts.queueMs),
@@ -119,16 +155,16 @@ export function buildPredicate(parts: RecordParts): Predicate {
       run_ms: Math.round(result?.runMs ?? 0),
       boot_stages: stagesInMicroseconds(ended.bootStages),
     },
-    resources: resourcesRecord(result?.resources ?? null),
-    execution: executionRecord(backend),
-    process_tree: [],
-    filesystem: null,
-    network: null,
-    syscalls: null,
-    observation: { level: 'none', reason: 'observation was not requested', events: 0, dropped: {} },
+    resources: resourcesRecord(result?.resources ?? null) ?? observed.resources,
+    execution: executionRecord(backend, redaction, ended.origin, parts.startedAt),
+    process_tree: observed.processTree,
+    filesystem: observed.filesystem,
+    network: observed.network,
+    syscalls: observed.syscalls,
+    observation: observed.observation,
     environment: environmentRecord(),
     artifacts: artifactsRecord(parts),
-  };
+  });
 }
 
 function stagesInMicroseconds(stages: Readonly<Record<string, number>>): Record<string, number> {

@@ -1,9 +1,12 @@
 import { type ErrorCode, GlasshouseError } from '../base/errors.js';
 import { isAlive } from '../base/process-identity.js';
 import { type Execution, type Predicate, type Request } from '../receipts/receipt.js';
+import { redactedFieldsOf } from '../receipts/redaction-marks.js';
 import { type Signer } from '../receipts/signer.js';
 import { buildStatement, signStatement } from '../receipts/statement.js';
 import { type BegunExecution, type ReceiptStore } from '../receipts/store.js';
+import { type ReceiptWriter } from '../receipts/store-writer.js';
+import { type Redactor } from '../redaction/redactor.js';
 import { environmentRecord } from './record.js';
 
 const ERROR: ErrorCode = 'owner_died';
@@ -12,7 +15,9 @@ const EXPLANATION =
 
 export interface RecoveryOptions {
   readonly store: ReceiptStore;
+  readonly writer: ReceiptWriter;
   readonly signer: Signer;
+  readonly redactor: Redactor;
   /** Ends what an execution left running on this machine, if anything. */
   readonly killLeftovers: (executionId: string) => Promise<void>;
 }
@@ -32,11 +37,14 @@ export async function recoverUnfinished(options: RecoveryOptions): Promise<reado
 }
 
 /** False when another process was faster. */
-async function closeExecution({ store, signer }: RecoveryOptions, begun: BegunExecution): Promise<boolean> {
-  const statement = buildStatement(predicateOf(begun));
+async function closeExecution(
+  { store, writer, signer, redactor }: RecoveryOptions,
+  begun: BegunExecution,
+): Promise<boolean> {
+  const statement = buildStatement(predicateOf(begun, redactor));
   const receipt = await signStatement(statement, signer);
   try {
-    store.finish(receipt, statement, { stdout: null, stderr: null, files: [] });
+    await writer.write({ receipt, statement, outputs: { stdout: null, stderr: null, files: [] } });
     return true;
   } catch (error) {
     if (error instanceof GlasshouseError && store.getByExecution(begun.executionId) !== null) return false;
@@ -44,9 +52,12 @@ async function closeExecution({ store, signer }: RecoveryOptions, begun: BegunEx
   }
 }
 
-/** Says only what is known: what was asked for, and that nobody saw how it ended. */
-function predicateOf(begun: BegunExecution): Predicate {
-  return {
+/**
+ * Says only what is known: what was asked for, and that nobody saw how it ended. What was stored at the start had lost
+ * its secrets before.
+ */
+function predicateOf(begun: BegunExecution, redactor: Redactor): Predicate {
+  const predicate: Predicate = {
     version: 1,
     execution_id: begun.executionId,
     provenance: 'none',
@@ -80,4 +91,5 @@ function predicateOf(begun: BegunExecution): Predicate {
       files_complete: false,
     },
   };
+  return { ...predicate, redaction: { key_id: redactor.keyId, fields: redactedFieldsOf(predicate) } };
 }

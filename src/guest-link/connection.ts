@@ -6,45 +6,93 @@ import { decodeGuestMessage, type GuestMessage } from './guest-message.js';
 import { GuestOrder, type OutputBounds } from './guest-order.js';
 import { encodeHostMessage, HOST_FRAME_TYPES, type HostMessage } from './host-message.js';
 
+/** How far a conversation has come: the number of frames in each direction. */
+export interface LinkPosition {
+  readonly sent: number;
+  readonly received: number;
+}
+
+const BEGINNING: LinkPosition = { sent: 0, received: 0 };
+/** Bytes of frames that go to the stream in one piece. */
+const BATCH_BYTES = 65_536;
+
 /** The host's end of one guest link. Owns neither the stream nor the virtual machine behind it. */
 export class GuestConnection {
   readonly #stream: Duplex;
-  readonly #bounds: OutputBounds;
-  #nextSequence = 0;
+  readonly #order: GuestOrder;
+  readonly #messages: AsyncGenerator<GuestMessage, void>;
+  #sent: number;
+  #received: number;
 
-  constructor(stream: Duplex, bounds: OutputBounds) {
+  /** `position`: of the conversation that the guest was frozen in; its beginning for a guest that boots. */
+  constructor(stream: Duplex, position: LinkPosition = BEGINNING) {
     this.#stream = stream;
-    this.#bounds = bounds;
+    this.#sent = position.sent;
+    this.#received = position.received;
+    this.#order = new GuestOrder(position.received > 0);
+    this.#messages = this.#read(position.received);
+  }
+
+  get position(): LinkPosition {
+    return { sent: this.#sent, received: this.#received };
+  }
+
+  /** What the guest may deliver; nothing before this is called. */
+  boundOutput(bounds: OutputBounds): void {
+    this.#order.bound(bounds);
   }
 
   /** Queues one message. Resolves when the stream can take more; also when the link is gone. */
-  async send(message: HostMessage): Promise<void> {
-    if (this.#stream.destroyed || !this.#stream.writable) return;
-    const frame = encodeFrame(
-      HOST_FRAME_TYPES[message.type],
-      this.#nextSequence++,
-      encodeHostMessage(message),
-    );
-    if (this.#stream.write(frame)) return;
-    await this.#drained();
+  send(message: HostMessage): Promise<void> {
+    return this.#write(this.#encode(message));
+  }
+
+  /** The same for many, which wake the guest once and not once each. */
+  async sendAll(messages: Iterable<HostMessage>): Promise<void> {
+    let batch: Buffer[] = [];
+    let bytes = 0;
+    for (const message of messages) {
+      const frame = this.#encode(message);
+      batch.push(frame);
+      bytes += frame.length;
+      if (bytes < BATCH_BYTES) continue;
+      await this.#write(Buffer.concat(batch));
+      batch = [];
+      bytes = 0;
+    }
+    if (batch.length > 0) await this.#write(Buffer.concat(batch));
   }
 
   /**
-   * The guest's messages in order, each checked against shape, sequence and order. The next one is read only
-   * when it is asked for, so a slow consumer slows the guest. Ends when the guest closes the link; throws
-   * `guest_link_violation` when it broke a rule, `guest_lost` when the link ended inside a frame.
+   * The guest's next message, checked against shape, sequence and order; null when the guest has closed the link.
+   * Nothing is read before it is asked for, so a slow consumer slows the guest. Rejects with
+   * `guest_link_violation` when the guest broke a rule, `guest_lost` when the link ended inside a frame.
    */
-  async *messages(): AsyncGenerator<GuestMessage, void> {
-    const decoder = new FrameDecoder();
-    const order = new GuestOrder(this.#bounds);
+  async next(): Promise<GuestMessage | null> {
+    const next = await this.#messages.next();
+    return next.done === true ? null : next.value;
+  }
+
+  async *#read(firstSequence: number): AsyncGenerator<GuestMessage, void> {
+    const decoder = new FrameDecoder(firstSequence);
     for await (const chunk of this.#stream as AsyncIterable<Buffer>) {
       for (const frame of decoder.push(chunk)) {
         const message = decodeGuestMessage(frame);
-        order.accept(message);
+        this.#order.accept(message);
+        this.#received += 1;
         yield message;
       }
     }
     expectFrameBoundary(decoder);
+  }
+
+  #encode(message: HostMessage): Buffer {
+    return encodeFrame(HOST_FRAME_TYPES[message.type], this.#sent++, encodeHostMessage(message));
+  }
+
+  async #write(bytes: Buffer): Promise<void> {
+    if (this.#stream.destroyed || !this.#stream.writable || this.#stream.write(bytes)) return;
+    await this.#drained();
   }
 
   #drained(): Promise<void> {

@@ -6,6 +6,8 @@ export type StartStage = 'clock_or_entropy' | 'workspace' | 'input_file' | 'limi
 /** What guest init says to the host: docs/guest-link.md, "Guest to host". Every field is hostile. */
 export type GuestMessage =
   | { readonly type: 'hello'; readonly version: number; readonly uptimeNs: bigint }
+  | { readonly type: 'held' }
+  | { readonly type: 'rehearsed' }
   | { readonly type: 'started'; readonly uptimeNs: bigint }
   | { readonly type: 'start_failed'; readonly stage: StartStage; readonly errno: number }
   | { readonly type: 'stdout' | 'stderr'; readonly bytes: Buffer }
@@ -41,9 +43,11 @@ export const GUEST_FRAME_TYPES = {
   output_file: 71,
   output_data: 72,
   output_end: 73,
+  held: 74,
+  rehearsed: 75,
 } as const satisfies Record<GuestMessage['type'], number>;
 
-export const LINK_PROTOCOL_VERSION = 1;
+export const LINK_PROTOCOL_VERSION = 2;
 const START_STAGES: readonly StartStage[] = [
   'clock_or_entropy',
   'workspace',
@@ -157,6 +161,12 @@ export function decodeGuestMessage(frame: Frame): GuestMessage {
   switch (type) {
     case GUEST_FRAME_TYPES.hello:
       return decodeHello(payload);
+    case GUEST_FRAME_TYPES.held:
+      expectLength(payload, 0, 'held');
+      return { type: 'held' };
+    case GUEST_FRAME_TYPES.rehearsed:
+      expectLength(payload, 0, 'rehearsed');
+      return { type: 'rehearsed' };
     case GUEST_FRAME_TYPES.started:
       expectLength(payload, 8, 'started');
       return { type: 'started', uptimeNs: payload.readBigUInt64LE(0) };

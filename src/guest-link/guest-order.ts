@@ -11,7 +11,7 @@ type Phase = 'booting' | 'waiting_to_start' | 'running' | 'collecting' | 'over';
 
 const ALLOWED: Readonly<Record<Phase, readonly GuestMessage['type'][]>> = {
   booting: ['hello'],
-  waiting_to_start: ['started', 'start_failed'],
+  waiting_to_start: ['held', 'rehearsed', 'started', 'start_failed'],
   running: ['stdout', 'stderr', 'stdin_credit', 'exited'],
   collecting: ['output_file', 'output_data', 'output_end'],
   over: [],
@@ -19,15 +19,21 @@ const ALLOWED: Readonly<Record<Phase, readonly GuestMessage['type'][]>> = {
 
 /** The order of docs/guest-link.md as a state machine. A guest that leaves it is not believed any further. */
 export class GuestOrder {
-  readonly #bounds: OutputBounds;
-  #phase: Phase = 'booting';
+  #bounds: OutputBounds = { maxFiles: 0, maxFileBytes: 0 };
+  #phase: Phase;
   /** Names that were given, as latin1 so that every byte counts. */
   readonly #paths = new Set<string>();
   #fileBytes = 0;
   /** Bytes of the current output file that have not arrived yet. */
   #remaining = 0;
 
-  constructor(bounds: OutputBounds) {
+  /** `hasGreeted`: the guest said hello before the snapshot was taken that it was cloned from. */
+  constructor(hasGreeted: boolean) {
+    this.#phase = hasGreeted ? 'waiting_to_start' : 'booting';
+  }
+
+  /** What may be delivered: nothing before this is called. */
+  bound(bounds: OutputBounds): void {
     this.#bounds = bounds;
   }
 
@@ -63,6 +69,8 @@ export class GuestOrder {
         this.#expectFileComplete();
         this.#phase = 'over';
         break;
+      case 'held':
+      case 'rehearsed':
       case 'stdout':
       case 'stderr':
       case 'stdin_credit':

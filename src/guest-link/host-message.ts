@@ -16,6 +16,9 @@ export type HostMessage =
   | { readonly type: 'file'; readonly mode: number; readonly sizeBytes: number; readonly path: string }
   | { readonly type: 'file_data'; readonly bytes: Uint8Array }
   | { readonly type: 'start' }
+  | { readonly type: 'hold' }
+  | { readonly type: 'rehearse' }
+  | { readonly type: 'release' }
   | { readonly type: 'stdin'; readonly bytes: Uint8Array }
   | { readonly type: 'stdin_end' }
   | { readonly type: 'signal'; readonly number: number }
@@ -34,6 +37,9 @@ export const HOST_FRAME_TYPES = {
   stdin_end: 10,
   signal: 11,
   kill: 12,
+  hold: 13,
+  rehearse: 14,
+  release: 15,
 } as const satisfies Record<HostMessage['type'], number>;
 
 function u32(value: number): Buffer {
@@ -79,6 +85,9 @@ export function encodeHostMessage(message: HostMessage): Uint8Array {
     case 'stdin':
       return message.bytes;
     case 'start':
+    case 'hold':
+    case 'rehearse':
+    case 'release':
     case 'stdin_end':
     case 'kill':
       return Buffer.alloc(0);

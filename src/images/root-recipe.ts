@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 
+import { HELD_INTERPRETER_MODULE } from './held-interpreter.js';
+
 /** What the root file system of the guest consists of: Python, a shell, and what a small command needs. */
 const PACKAGES: readonly string[] = [
   'base-files',
@@ -114,6 +116,12 @@ chown 1000:1000 "$root/workspace"
 chmod 1777 "$root/tmp"
 rm -rf "$root/var/tmp"
 ln -s ../tmp "$root/var/tmp"
+
+for library in "$root"/usr/lib/python3.*; do
+  rm -f "$library/sitecustomize.py"
+  cat > "$library/sitecustomize.py" <<'END'
+${HELD_INTERPRETER_MODULE}END
+done
 
 chroot "$root" /usr/sbin/ldconfig
 # Unchecked: the root is read-only, so no source can ever be newer, and Python need not look.

@@ -1,4 +1,6 @@
+import { findObservedContradiction } from './observed-consistency.js';
 import { type Predicate, type Statement } from './receipt.js';
+import { redactedFieldsOf } from './redaction-marks.js';
 import { subjectsOf } from './subjects.js';
 
 type Rule = (predicate: Predicate) => string | null;
@@ -31,6 +33,8 @@ const RULES: readonly Rule[] = [
     ),
   streamsRule,
   filesRule,
+  findObservedContradiction,
+  redactionRule,
 ];
 
 function outcomeRule({ outcome }: Predicate): string | null {
@@ -67,6 +71,15 @@ function filesRule({ artifacts }: Predicate): string | null {
   }
   const paths = new Set(artifacts.files.map(({ path }) => JSON.stringify(path)));
   return when(paths.size !== artifacts.files.length, 'a file is listed twice');
+}
+
+function redactionRule(predicate: Predicate): string | null {
+  const expected = redactedFieldsOf(predicate);
+  const listed = predicate.redaction?.fields ?? [];
+  return when(
+    listed.length !== expected.length || expected.some((field, index) => listed[index] !== field),
+    'the redacted fields are not those that have marks',
+  );
 }
 
 function subjectsMatch({ subject, predicate }: Statement): boolean {

@@ -14,13 +14,27 @@ import {
 } from 'node:crypto';
 
 import { GlasshouseError } from '../base/errors.js';
-import { encodeSpki, PUBLIC_KEY_BYTES } from './spki.js';
+import { type KeyAlgorithm, type PublicKey, publicKeyFromSpki } from './spki.js';
 
-export const SIGNATURE_BYTES = 64;
+/** What the signature function of OpenSSL calls the hash; Ed25519 has its own. */
+const DIGESTS: Readonly<Record<KeyAlgorithm, string | null>> = { ed25519: null, 'ecdsa-p256': 'sha256' };
+
+/** Ed25519: always 64 bytes. ECDSA: a SEQUENCE of two INTEGERs of at most 33 bytes. */
+const SIGNATURE_BYTES: Readonly<Record<KeyAlgorithm, { readonly min: number; readonly max: number }>> = {
+  ed25519: { min: 64, max: 64 },
+  'ecdsa-p256': { min: 8, max: 72 },
+};
 
 /** Lower-case hexadecimal sha256 (FIPS 180-4). */
 export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** The 32 bytes of the sha256 of all parts, one after the other. */
+export function sha256Bytes(...parts: readonly Uint8Array[]): Uint8Array {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest();
 }
 
 /** sha256 of bytes that come in pieces. */
@@ -38,59 +52,81 @@ export class Sha256 {
   }
 }
 
-/** The id of an Ed25519 public key (32 bytes): sha256 of its SubjectPublicKeyInfo in DER, lower-case hexadecimal. */
-export function keyIdOf(publicKey: Uint8Array): string {
-  return sha256(encodeSpki(publicKey));
+/** The id of a public key: sha256 of its SubjectPublicKeyInfo in DER, lower-case hexadecimal. */
+export function keyIdOf({ spki }: PublicKey): string {
+  return sha256(spki);
 }
 
 export function randomHex(byteCount: number): string {
   return randomBytes(byteCount).toString('hex');
 }
 
-/** An Ed25519 private key (RFC 8032) that can be used but not read. */
+/** A private key that can be used but not read. */
 export interface PrivateKey {
-  /** 32 bytes. */
-  readonly publicKey: Uint8Array;
-  /** 64 bytes. */
+  readonly publicKey: PublicKey;
   sign(message: Uint8Array): Promise<Uint8Array>;
+  /** The same, without leaving the thread: for the middle of a transaction. */
+  signNow(message: Uint8Array): Uint8Array;
 }
 
-/** A new Ed25519 private key as PKCS#8 PEM (RFC 8410). */
-export function generatePrivateKeyPem(): string {
-  return generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+/** A new private key as PKCS#8 PEM (RFC 8410, RFC 5915). */
+export function generatePrivateKeyPem(algorithm: KeyAlgorithm = 'ed25519'): string {
+  const pair =
+    algorithm === 'ed25519'
+      ? generateKeyPairSync('ed25519')
+      : generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  return pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 }
 
-/** Throws `key_invalid` unless this is an unencrypted Ed25519 key in PKCS#8 PEM. */
+/** Throws `key_invalid` unless this is an unencrypted Ed25519 or P-256 key in PKCS#8 PEM. */
 export function importPrivateKey(pem: string): PrivateKey {
   const key = parsePrivateKey(pem);
-  if (key.asymmetricKeyType !== 'ed25519') {
-    throw new GlasshouseError('key_invalid', 'The private key is not an Ed25519 key.');
-  }
-  const spki = createPublicKey(key).export({ type: 'spki', format: 'der' });
+  const publicKey = publicKeyFromSpki(
+    Uint8Array.from(createPublicKey(key).export({ type: 'spki', format: 'der' })),
+  );
+  const digest = DIGESTS[publicKey.algorithm];
   return {
-    publicKey: Uint8Array.from(spki.subarray(-PUBLIC_KEY_BYTES)),
+    publicKey,
     sign: (message) =>
       new Promise((resolve, reject) => {
-        sign(null, message, key, (error, signature) => {
+        sign(digest, message, key, (error, signature) => {
           if (error === null) resolve(Uint8Array.from(signature));
           else reject(error);
         });
       }),
+    signNow: (message) => Uint8Array.from(sign(digest, message, key)),
   };
 }
 
-/** A function that checks Ed25519 signatures (64 bytes) against this public key (32 bytes). */
-export function importPublicKey(
-  publicKey: Uint8Array,
-): (message: Uint8Array, signature: Uint8Array) => Promise<boolean> {
-  const key = createPublicKey({ key: Buffer.from(encodeSpki(publicKey)), format: 'der', type: 'spki' });
+/**
+ * A function that checks signatures against this public key; false for one that does not hold, of whatever length.
+ * Throws `key_invalid` for a point that is not on the curve.
+ */
+export function importPublicKey({
+  algorithm,
+  spki,
+}: PublicKey): (message: Uint8Array, signature: Uint8Array) => Promise<boolean> {
+  const key = parsePublicKey(spki);
+  const { min, max } = SIGNATURE_BYTES[algorithm];
   return (message, signature) =>
     new Promise((resolve, reject) => {
-      verify(null, message, key, signature, (error, valid) => {
+      if (signature.length < min || signature.length > max) {
+        resolve(false);
+        return;
+      }
+      verify(DIGESTS[algorithm], message, key, signature, (error, valid) => {
         if (error === null) resolve(valid);
         else reject(error);
       });
     });
+}
+
+function parsePublicKey(spki: Uint8Array): KeyObject {
+  try {
+    return createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
+  } catch (cause) {
+    throw new GlasshouseError('key_invalid', 'The public key is not a point of its curve.', { cause });
+  }
 }
 
 function parsePrivateKey(pem: string): KeyObject {

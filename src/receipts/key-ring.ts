@@ -15,44 +15,52 @@ import { join } from 'node:path';
 
 import { makeDirectory } from '../base/directory.js';
 import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../base/errors.js';
-import { generatePrivateKeyPem, randomHex } from './crypto.js';
-import { Ed25519Signer, type Signer } from './signer.js';
-import { Ed25519Verifier } from './verifier.js';
+import { originOf } from './checkpoint.js';
+import { generatePrivateKeyPem, keyIdOf, randomHex } from './crypto.js';
+import { NoteSigner, NoteVerifier } from './signed-note.js';
+import { KeySigner, type Signer } from './signer.js';
+import { type KeyAlgorithm } from './spki.js';
+import { KeyVerifier } from './verifier.js';
 
 const PRIVATE_KEY_FILE = 'signing-key.pem';
 const PUBLIC_KEY_SUFFIX = '.pub.pem';
+const LOG_KEY_FILE = 'log-key.pem';
+const LOG_KEY_SUFFIX = '.vkey';
 const KEY_ID = /^[0-9a-f]{64}$/;
 const TEMPORARY = /^\.[0-9a-f]{32}\.tmp$/;
 /** A temporary file lives for milliseconds; one of this age was left behind by a process that died. */
 const ABANDONED_AFTER_MS = 3_600_000;
 
 /**
- * The signing key of an installation, and every public key that it ever had:
+ * The signing keys of an installation, and every public key that it ever had:
  *
- *     signing-key.pem    the current private key, PKCS#8, mode 0600
- *     <key id>.pub.pem   each public key, old ones too, so that old receipts still verify
+ *     signing-key.pem    the private key that signs receipts, PKCS#8, mode 0600
+ *     <key id>.pub.pem   each public key of receipts, old ones too, so that old receipts still verify
+ *     log-key.pem        the private key that signs the heads of the log; it is the log's identity and not rotated
+ *     <key id>.vkey      its verifier key (c2sp.org/signed-note)
  */
 export class KeyRing {
   readonly #directory: string;
-  #signer: Ed25519Signer;
+  #signer: KeySigner;
+  #logSigner: NoteSigner | null = null;
 
-  private constructor(directory: string, signer: Ed25519Signer) {
+  private constructor(directory: string, signer: KeySigner) {
     this.#directory = directory;
     this.#signer = signer;
   }
 
   /**
    * Opens the ring, making directory (0700) and key at first use; of several processes at once, one makes the key
-   * and all use it. Throws `key_unsafe` when others can read the key or replace it, `key_invalid` when it is no
-   * Ed25519 key.
+   * and all use it. Throws `key_unsafe` when others can read the key or replace it, `key_invalid` when it is neither an
+   * Ed25519 nor a P-256 key.
    */
   static open(directory: string): KeyRing {
     return usingDirectory(directory, () => {
       makeDirectory(directory, 0o700);
       refuseWritableByOthers(directory);
       const file = join(directory, PRIVATE_KEY_FILE);
-      const signer = Ed25519Signer.fromPem(readPrivateKey(file) ?? createPrivateKey(directory, file));
-      publish(directory, signer);
+      const signer = KeySigner.fromPem(readPrivateKey(file) ?? createPrivateKey(directory, file));
+      publish(directory, `${signer.keyId}${PUBLIC_KEY_SUFFIX}`, signer.publicKeyPem);
       return new KeyRing(directory, signer);
     });
   }
@@ -62,18 +70,43 @@ export class KeyRing {
     return this.#signer;
   }
 
+  /** The kind of the current key. */
+  get algorithm(): KeyAlgorithm {
+    return this.#signer.algorithm;
+  }
+
   /** The current public key, SubjectPublicKeyInfo PEM. */
   get publicKeyPem(): string {
     return this.#signer.publicKeyPem;
   }
 
-  /** Every public key that this installation ever had, in the order of their ids. Throws `key_invalid`. */
-  verifiers(): Ed25519Verifier[] {
+  /** Signs the heads of the log; its key is made at first use. Throws what open() does. */
+  get logSigner(): NoteSigner {
+    this.#logSigner ??= usingDirectory(this.#directory, () => {
+      const file = join(this.#directory, LOG_KEY_FILE);
+      const signer = new NoteSigner(
+        readPrivateKey(file) ?? createPrivateKey(this.#directory, file),
+        originOf,
+      );
+      publish(this.#directory, `${keyIdOf(signer.publicKey)}${LOG_KEY_SUFFIX}`, `${signer.vkey}\n`);
+      return signer;
+    });
+    return this.#logSigner;
+  }
+
+  /** The verifier keys of the log, in the order of their ids: one, or more when its key was replaced by hand. */
+  logVerifiers(): NoteVerifier[] {
     return usingDirectory(this.#directory, () =>
-      readdirSync(this.#directory)
-        .filter((name) => name.endsWith(PUBLIC_KEY_SUFFIX))
-        .sort()
-        .map((name) => readPublicKey(this.#directory, name)),
+      namesWith(this.#directory, LOG_KEY_SUFFIX).map((name) =>
+        NoteVerifier.parse(readFileSync(join(this.#directory, name), 'utf8').trimEnd()),
+      ),
+    );
+  }
+
+  /** Every public key of receipts that this installation ever had, in the order of their ids. Throws `key_invalid`. */
+  verifiers(): KeyVerifier[] {
+    return usingDirectory(this.#directory, () =>
+      namesWith(this.#directory, PUBLIC_KEY_SUFFIX).map((name) => readPublicKey(this.#directory, name)),
     );
   }
 
@@ -88,14 +121,14 @@ export class KeyRing {
   }
 
   /**
-   * Makes a new key the current one and removes the old private key; its public key stays. Another process that has
+   * Makes a new key, of the same kind unless told otherwise, the current one and removes the old private key; its public key stays. Another process that has
    * the ring open signs with the old key until it opens the ring again. Returns the new key's id.
    */
-  rotate(): string {
-    const pem = generatePrivateKeyPem();
-    const signer = Ed25519Signer.fromPem(pem);
+  rotate(algorithm: KeyAlgorithm = this.algorithm): string {
+    const pem = generatePrivateKeyPem(algorithm);
+    const signer = KeySigner.fromPem(pem);
     usingDirectory(this.#directory, () => {
-      publish(this.#directory, signer);
+      publish(this.#directory, `${signer.keyId}${PUBLIC_KEY_SUFFIX}`, signer.publicKeyPem);
       withTemporaryFile(this.#directory, pem, 0o600, (temporary) => {
         renameSync(temporary, join(this.#directory, PRIVATE_KEY_FILE));
       });
@@ -144,7 +177,7 @@ function readPrivateKey(file: string): string | null {
 
 /** Makes the first key. link(2) does not replace: whoever comes second gets the key of whoever came first. */
 function createPrivateKey(directory: string, file: string): string {
-  const pem = generatePrivateKeyPem();
+  const pem = generatePrivateKeyPem('ed25519');
   return withTemporaryFile(directory, pem, 0o600, (temporary) => {
     if (linkUnlessExists(temporary, file)) return pem;
     const theirs = readPrivateKey(file);
@@ -154,16 +187,22 @@ function createPrivateKey(directory: string, file: string): string {
   });
 }
 
-/** Writes the public key beside the private one, unless it is there. */
-function publish(directory: string, signer: Ed25519Signer): void {
-  const file = join(directory, `${signer.keyId}${PUBLIC_KEY_SUFFIX}`);
+/** Writes a public key beside the private one, unless it is there. */
+function publish(directory: string, name: string, content: string): void {
+  const file = join(directory, name);
   if (statSync(file, { throwIfNoEntry: false }) !== undefined) return;
-  withTemporaryFile(directory, signer.publicKeyPem, 0o644, (temporary) => linkUnlessExists(temporary, file));
+  withTemporaryFile(directory, content, 0o644, (temporary) => linkUnlessExists(temporary, file));
 }
 
-function readPublicKey(directory: string, name: string): Ed25519Verifier {
+function namesWith(directory: string, suffix: string): string[] {
+  return readdirSync(directory)
+    .filter((name) => name.endsWith(suffix))
+    .sort();
+}
+
+function readPublicKey(directory: string, name: string): KeyVerifier {
   const file = join(directory, name);
-  const verifier = Ed25519Verifier.fromPem(readFileSync(file, 'utf8'));
+  const verifier = KeyVerifier.fromPem(readFileSync(file, 'utf8'));
   if (`${verifier.keyId}${PUBLIC_KEY_SUFFIX}` !== name) {
     throw new GlasshouseError('key_invalid', `The public key ${file} is not the key that its name says.`);
   }

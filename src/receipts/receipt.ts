@@ -1,3 +1,10 @@
+import {
+  type FileSystemRecord,
+  type NetworkRecord,
+  type Observation,
+  type ObservedProcess,
+  type SystemCallRecord,
+} from './observed.js';
 import { type Text } from './text.js';
 
 export { type Text } from './text.js';
@@ -38,14 +45,17 @@ export interface Predicate {
   readonly timing: Timing;
   readonly resources: Resources | null;
   readonly execution: Execution;
-  /** Not observed in this version. */
-  readonly process_tree: readonly [];
-  readonly filesystem: null;
-  readonly network: null;
-  readonly syscalls: null;
+  /** In order of birth; empty when nothing was observed. */
+  readonly process_tree: readonly ObservedProcess[];
+  /** Null, as the next two: not observed, which does not mean that nothing happened. */
+  readonly filesystem: FileSystemRecord | null;
+  readonly network: NetworkRecord | null;
+  readonly syscalls: SystemCallRecord | null;
   readonly observation: Observation;
   readonly environment: Environment;
   readonly artifacts: Artifacts;
+  /** Absent in receipts that were made before there was redaction. */
+  readonly redaction?: Redaction;
 }
 
 export interface Request {
@@ -55,6 +65,8 @@ export interface Request {
   readonly argv: readonly Text[];
   /** Names only: values may be secrets. */
   readonly env_names: readonly Text[];
+  /** Those that the configuration asked to record; absent when it asked for none. */
+  readonly env_values?: readonly RecordedVariable[];
   /** Null: not captured (inherited). */
   readonly stdin_sha256: string | null;
   readonly input_files: readonly InputFileRecord[];
@@ -62,6 +74,11 @@ export interface Request {
   readonly timeout_ms: number | null;
   /** Null: none enforced. */
   readonly limits: LimitsRecord | null;
+}
+
+export interface RecordedVariable {
+  readonly name: Text;
+  readonly value: Text;
 }
 
 export interface InputFileRecord {
@@ -106,19 +123,15 @@ export interface Resources {
 export interface Execution {
   readonly backend: string;
   readonly isolation: string;
-  readonly start: 'cold';
+  /** Null when whoever knew it died. */
+  readonly start: 'cold' | 'restored' | 'pooled' | null;
+  /** What the guest was a clone of; absent in receipts that were made before there were clones. */
+  readonly snapshot?: { readonly sha256: string; readonly age_ms: number } | null;
   readonly vmm_version: string | null;
   /** sha256 by part of the guest image. */
   readonly image: Readonly<Record<string, string>> | null;
   /** What an honest reader should know. */
   readonly notes: readonly string[];
-}
-
-export interface Observation {
-  readonly level: 'none';
-  readonly reason: string;
-  readonly events: 0;
-  readonly dropped: Readonly<Record<string, number>>;
 }
 
 export interface Environment {
@@ -127,6 +140,14 @@ export interface Environment {
   readonly os: string;
   readonly architecture: string;
   readonly host_kernel: string;
+}
+
+/** Where marks stand instead of secrets. */
+export interface Redaction {
+  /** Marks of receipts with the same id can be compared: equal secrets have equal marks. */
+  readonly key_id: string;
+  /** JSON pointers (RFC 6901) from the predicate, sorted. */
+  readonly fields: readonly string[];
 }
 
 export interface Artifacts {

@@ -11,6 +11,8 @@ import { decodeUtf8, isWellFormed, quote, type Text } from './text.js';
 export interface Schema<T> {
   (value: JsonValue, at: string): string | null;
   readonly accepts?: T;
+  /** The field may be absent; see optional(). */
+  readonly mayBeAbsent?: true;
 }
 
 export type Infer<S> = S extends Schema<infer T> ? T : never;
@@ -22,7 +24,7 @@ export function assertSchema<T>(schema: Schema<T>, value: JsonValue, at: string)
   return value as unknown as T; // what the schema has just established
 }
 
-/** An object with exactly these fields. */
+/** An object with exactly these fields; those that are optional() may be absent. */
 export function objectOf<T extends object>(fields: { readonly [K in keyof T]-?: Schema<T[K]> }): Schema<T> {
   const known = new Map(Object.entries<Schema<unknown>>(fields));
   return (value, at) => {
@@ -31,8 +33,24 @@ export function objectOf<T extends object>(fields: { readonly [K in keyof T]-?: 
     if (unknown !== undefined) return `${at} has the unknown field ${quote(unknown)}`;
     return firstProblem(known, ([name, schema]) => {
       const member = value[name];
-      return member === undefined ? `${at}.${name} is missing` : schema(member, `${at}.${name}`);
+      if (member === undefined) return schema.mayBeAbsent === true ? null : `${at}.${name} is missing`;
+      return schema(member, `${at}.${name}`);
     });
+  };
+}
+
+/** One of several shapes; the text in the field `name` says which. */
+export function variants<Shapes extends Readonly<Record<string, Schema<object>>>>(
+  name: string,
+  shapes: Shapes,
+): Schema<Infer<Shapes[keyof Shapes]>> {
+  return (value, at) => {
+    if (!isJsonObject(value)) return `${at} is not an object`;
+    const kind = value[name];
+    const shape = typeof kind === 'string' && Object.hasOwn(shapes, kind) ? shapes[kind] : undefined;
+    if (shape !== undefined) return shape(value, at);
+    const known = Object.keys(shapes).map((key) => JSON.stringify(key));
+    return `${at}.${name} is ${kind === undefined ? 'missing' : `not ${known.join(' or ')}`}`;
   };
 }
 
@@ -100,8 +118,10 @@ export function nullable<T>(schema: Schema<T>): Schema<T | null> {
   return (value, at) => (value === null ? null : schema(value, at));
 }
 
-export const emptyArray: Schema<readonly []> = (value, at) =>
-  Array.isArray(value) && value.length === 0 ? null : `${at} is not an empty array`;
+/** For a field that was added to the format: receipts of before do not have it. */
+export function optional<T>(schema: Schema<T>): Schema<T> {
+  return Object.assign((value: JsonValue, at: string) => schema(value, at), { mayBeAbsent: true as const });
+}
 
 export const sha256Hex: Schema<string> = matching(/^[0-9a-f]{64}$/, 'a sha256 in lower-case hexadecimal');
 

@@ -1,16 +1,24 @@
 import {
+  FILE_SYSTEM_SCHEMA,
+  NETWORK_SCHEMA,
+  OBSERVATION_SCHEMA,
+  PROCESS_TREE_SCHEMA,
+  SYSTEM_CALLS_SCHEMA,
+} from './observed-schema.js';
+import {
   type Artifacts,
   EXECUTION_STATUSES,
   type Environment,
   type Execution,
   type InputFileRecord,
   type LimitsRecord,
-  type Observation,
   type Outcome,
   type OutputFileRecord,
   type Predicate,
   PREDICATE_TYPE,
   PROVENANCES,
+  type RecordedVariable,
+  type Redaction,
   type Request,
   type Resources,
   type Statement,
@@ -21,12 +29,12 @@ import {
 import {
   arrayOf,
   boolean,
-  emptyArray,
   integer,
   matching,
   nullable,
   objectOf,
   oneOf,
+  optional,
   recordOf,
   type Schema,
   sha256Hex,
@@ -39,6 +47,8 @@ import {
 const MAX_ARGUMENT_LENGTH = 131_072;
 const MAX_PATH_LENGTH = 4_095;
 const MAX_ITEMS = 100_000;
+/** More than fit into the largest payload. */
+const MAX_REDACTED_FIELDS = 1_000_000;
 const FIELD_NAME = /^[a-z][a-z0-9_]{0,63}$/;
 
 const shortText = string({ maxLength: 256 });
@@ -62,6 +72,9 @@ const request = objectOf<Request>({
   code_sha256: nullable(sha256Hex),
   argv: arrayOf(argument, { max: MAX_ITEMS }),
   env_names: arrayOf(argument, { max: MAX_ITEMS }),
+  env_values: optional(
+    arrayOf(objectOf<RecordedVariable>({ name: argument, value: argument }), { max: MAX_ITEMS }),
+  ),
   stdin_sha256: nullable(sha256Hex),
   input_files: arrayOf(objectOf<InputFileRecord>({ path, sha256: sha256Hex, size_bytes: integer() }), {
     max: MAX_ITEMS,
@@ -100,17 +113,11 @@ const resources = objectOf<Resources>({
 const execution = objectOf<Execution>({
   backend: shortText,
   isolation: shortText,
-  start: oneOf('cold'),
+  start: nullable(oneOf('cold', 'restored', 'pooled')),
+  snapshot: optional(nullable(objectOf<NonNullable<Execution['snapshot']>>({ sha256: sha256Hex, age_ms: integer() }))),
   vmm_version: nullable(shortText),
   image: nullable(recordOf(/^[a-z][a-z0-9_.-]{0,63}$/, shortText, { max: 64 })),
   notes: arrayOf(string({ maxLength: 4_096 }), { max: 256 }),
-});
-
-const observation = objectOf<Observation>({
-  level: oneOf('none'),
-  reason: string({ maxLength: 4_096 }),
-  events: oneOf(0),
-  dropped: recordOf(FIELD_NAME, integer(), { max: 64 }),
 });
 
 const environment = objectOf<Environment>({
@@ -142,6 +149,11 @@ const artifacts = objectOf<Artifacts>({
   files_complete: boolean,
 });
 
+const redaction = objectOf<Redaction>({
+  key_id: matching(/^[0-9a-f]{16}$/, 'the id of a redaction key'),
+  fields: arrayOf(string({ maxLength: 256 }), { max: MAX_REDACTED_FIELDS }),
+});
+
 const predicate = objectOf<Predicate>({
   version: oneOf(1),
   execution_id: uuidV7,
@@ -153,13 +165,14 @@ const predicate = objectOf<Predicate>({
   timing,
   resources: nullable(resources),
   execution,
-  process_tree: emptyArray,
-  filesystem: oneOf(null),
-  network: oneOf(null),
-  syscalls: oneOf(null),
-  observation,
+  process_tree: PROCESS_TREE_SCHEMA,
+  filesystem: nullable(FILE_SYSTEM_SCHEMA),
+  network: nullable(NETWORK_SCHEMA),
+  syscalls: nullable(SYSTEM_CALLS_SCHEMA),
+  observation: OBSERVATION_SCHEMA,
   environment,
   artifacts,
+  redaction: optional(redaction),
 });
 
 /** Every field of a receipt, typed and bounded; the compiler holds it against the types in receipt.ts. */

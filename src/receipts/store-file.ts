@@ -5,7 +5,7 @@ import Database from 'better-sqlite3';
 
 import { makeDirectory } from '../base/directory.js';
 import { asGlasshouseError, type ErrorCode, GlasshouseError, systemErrorCode } from '../base/errors.js';
-import { STORE_APPLICATION_ID, STORE_SCHEMA, STORE_VERSION } from './store-schema.js';
+import { STORE_APPLICATION_ID, STORE_MIGRATIONS, STORE_VERSION } from './store-schema.js';
 
 const FILE_NAME = 'glasshouse.db';
 const BUSY_TIMEOUT_MS = 5_000;
@@ -37,10 +37,14 @@ export function asStoreError<T>(operation: string, action: () => T): T {
   try {
     return action();
   } catch (thrown) {
-    if (thrown instanceof GlasshouseError) throw thrown;
-    const { message } = asGlasshouseError(thrown);
-    throw new GlasshouseError(codeFor(thrown), `Cannot ${operation}: ${message}`, { cause: thrown });
+    throw storeError(operation, thrown);
   }
+}
+
+export function storeError(operation: string, thrown: unknown): GlasshouseError {
+  if (thrown instanceof GlasshouseError) return thrown;
+  const { message } = asGlasshouseError(thrown);
+  return new GlasshouseError(codeFor(thrown), `Cannot ${operation}: ${message}`, { cause: thrown });
 }
 
 function codeFor(thrown: unknown): ErrorCode {
@@ -62,36 +66,40 @@ function makePrivate(file: string): void {
 }
 
 function prepareDatabase(database: Database.Database, file: string): void {
-  if (readVersion(database, file) === 0) createTables(database, file);
+  if (readVersion(database, file) < STORE_VERSION) migrate(database, file);
   database.pragma('journal_mode = WAL');
   database.pragma('synchronous = FULL');
   database.pragma('foreign_keys = ON');
   database.pragma(`journal_size_limit = ${JOURNAL_LIMIT_BYTES}`);
 }
 
-/** Another process may do the same at the same time: whoever gets the write lock second finds the work done. */
-function createTables(database: Database.Database, file: string): void {
+/**
+ * Makes the tables, or those that an older version lacks. Another process may do the same at the same time: whoever
+ * gets the write lock second finds the work done.
+ */
+function migrate(database: Database.Database, file: string): void {
   database
     .transaction(() => {
-      if (readVersion(database, file) !== 0) return;
-      if (database.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() !== undefined) throw notOurs(file);
-      database.exec(STORE_SCHEMA);
+      const version = readVersion(database, file);
+      const isFull = database.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() !== undefined;
+      if (version === 0 && isFull) throw notOurs(file);
+      for (const step of STORE_MIGRATIONS.slice(version)) database.exec(step);
       database.pragma(`application_id = ${STORE_APPLICATION_ID}`);
       database.pragma(`user_version = ${STORE_VERSION}`);
     })
     .immediate();
 }
 
-/** 0 for a file in which nothing was stored yet. Throws `store_unsupported` for a version that is not ours. */
+/** 0 for a file in which nothing was stored yet. Throws `store_unsupported` for a version that we do not know. */
 function readVersion(database: Database.Database, file: string): number {
   const version = database.pragma('user_version', { simple: true }) as number;
   if (version === 0) return 0;
   if (database.pragma('application_id', { simple: true }) !== STORE_APPLICATION_ID) throw notOurs(file);
-  if (version === STORE_VERSION) return version;
+  if (version > 0 && version <= STORE_VERSION) return version;
   throw new GlasshouseError(
     'store_unsupported',
-    `${file} was written by another version of Glasshouse (store version ${version}, this one knows ` +
-      `${STORE_VERSION}): use that version, or another data directory.`,
+    `${file} was written by a newer version of Glasshouse (store version ${version}, this one knows ` +
+      `up to ${STORE_VERSION}): use that version, or another data directory.`,
   );
 }
 

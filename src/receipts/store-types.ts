@@ -1,5 +1,7 @@
 import { type ProcessIdentity } from '../base/process-identity.js';
-import { type ExecutionStatus } from './receipt.js';
+import { type LogEntry } from './log-entry.js';
+import { type ExecutionStatus, type Statement } from './receipt.js';
+import { type SignedReceipt } from './statement.js';
 
 /** What is stored durably before a program starts. */
 export interface BegunExecution {
@@ -29,6 +31,22 @@ export interface OutputToStore {
   readonly chunks: Iterable<Uint8Array>;
 }
 
+/** An execution that has ended: its signed receipt, and what is stored beside it. */
+export interface FinishedExecution {
+  readonly receipt: SignedReceipt;
+  readonly statement: Statement;
+  readonly outputs: StoredOutputs;
+}
+
+/** Why a receipt is in the log. */
+export interface LogProof {
+  readonly entry: LogEntry;
+  /** The first signed head of the log that covers the entry (c2sp.org/tlog-checkpoint). */
+  readonly checkpoint: string;
+  /** PATH of RFC 6962 section 2.1.1, from the entry to the root of that head. */
+  readonly proof: readonly Uint8Array[];
+}
+
 /** One line of a list of receipts. */
 export interface ReceiptSummary {
   readonly receiptId: string;
@@ -42,6 +60,8 @@ export interface ReceiptSummary {
   readonly signal: string | null;
   readonly backend: string;
   readonly isolation: string;
+  /** When its outputs were dropped by retention; null: they were not. RFC 3339, UTC, milliseconds. */
+  readonly outputsDroppedAt: string | null;
 }
 
 export interface StoredReceipt extends ReceiptSummary {

@@ -4,11 +4,24 @@ import { GlasshouseError } from '../base/errors.js';
 import { sha256 } from './crypto.js';
 import { type Statement } from './receipt.js';
 import { encodePayload, type SignedReceipt } from './statement.js';
-import { asStoreError, openStoreFile } from './store-file.js';
+import { type NoteSigner } from './signed-note.js';
+import { asStoreError, openStoreFile, storeError } from './store-file.js';
+import { ALL_RECEIPTS, type ReceiptFilter } from './store-filter.js';
 import { findFile, insertFile, readChunks } from './store-files.js';
+import { indexOlderReceipts, indexReceipt, storedBytesOf } from './store-index.js';
+import { positionOfReceipt, selectReceipts, selectSummaries, SUMMARY_COLUMNS } from './store-list.js';
+import { StoredLog } from './store-log.js';
+import {
+  dropOldestOutputs,
+  type DroppedOutputs,
+  outputsToDrop,
+  type RetentionPolicy,
+} from './store-retention.js';
 import {
   type BegunExecution,
+  type FinishedExecution,
   type ListOptions,
+  type LogProof,
   type ReceiptSummary,
   type StoredFile,
   type StoredOutputs,
@@ -16,12 +29,14 @@ import {
 } from './store-types.js';
 import { textFromBytes } from './text.js';
 
+export { ALL_RECEIPTS, type ReceiptFilter } from './store-filter.js';
+export { type DroppedOutputs, type RetentionPolicy } from './store-retention.js';
 export type * from './store-types.js';
 
 const MAX_PAGE = 1_000;
-
-const SUMMARY_COLUMNS = `receipt_id AS receiptId, execution_id AS executionId, key_id AS keyId, timestamp,
-  finished_at AS finishedAt, kind, status, exit_code AS exitCode, signal, backend, isolation`;
+/** Whole receipts that each() holds: one may have megabytes. */
+const RECEIPTS_AT_ONCE = 16;
+const STORING = 'store the receipt';
 
 interface BegunRow {
   readonly executionId: string;
@@ -40,6 +55,7 @@ interface BegunRow {
  */
 export class ReceiptStore implements Disposable {
   readonly #database: Database.Database;
+  #log: StoredLog | null = null;
 
   private constructor(database: Database.Database) {
     this.#database = database;
@@ -47,7 +63,22 @@ export class ReceiptStore implements Disposable {
 
   /** Opens `<directory>/glasshouse.db`, making it at first use. Throws `store_unsupported` for another's file. */
   static open(directory: string): ReceiptStore {
-    return new ReceiptStore(openStoreFile(directory));
+    const database = openStoreFile(directory);
+    try {
+      asStoreError('index the receipts of an older version', () => {
+        indexOlderReceipts(database);
+      });
+    } catch (thrown) {
+      database.close();
+      throw thrown;
+    }
+    return new ReceiptStore(database);
+  }
+
+  /** The log of all receipts. */
+  get log(): StoredLog {
+    this.#log ??= new StoredLog(this.#database);
+    return this.#log;
   }
 
   /** Records, before the program starts, that it is about to: an execution never disappears without a trace. */
@@ -72,22 +103,36 @@ export class ReceiptStore implements Disposable {
   }
 
   /**
-   * Stores the receipt of a begun execution and its outputs, all or nothing. Throws `store_failed` when the execution
-   * was not begun, already has a receipt, or when anything given does not agree with the receipt.
+   * Stores receipts of begun executions with their outputs, logs them, and signs the new head of the log, in one
+   * transaction. The answer has for each what refused it, or null: `store_failed` when the execution was not begun,
+   * already has a receipt, or when anything given does not agree with the receipt. Throws when nothing was stored:
+   * `log_corrupt` too. Without receipts it logs those that an older version stored.
    */
-  finish(receipt: SignedReceipt, statement: Statement, outputs: StoredOutputs): void {
-    asStoreError('store the receipt', () => {
-      if (sha256(encodePayload(statement)) !== receipt.receiptId) {
-        throw new GlasshouseError('store_failed', 'The receipt was signed over another statement.');
+  append(finished: readonly FinishedExecution[], signer: NoteSigner): (GlasshouseError | null)[] {
+    return asStoreError(STORING, () => {
+      try {
+        return this.#database
+          .transaction(() => {
+            const refusals = finished.map((one) => this.#refusalOf(one));
+            this.log.extend(signer);
+            return refusals;
+          })
+          .immediate();
+      } catch (thrown) {
+        this.log.rolledBack();
+        throw thrown;
       }
-      this.#database
-        .transaction(() => {
-          const sequence = this.#insertReceipt(receipt, statement);
-          this.#insertStream(sequence, 'stdout', outputs.stdout);
-          this.#insertStream(sequence, 'stderr', outputs.stderr);
-          this.#insertFiles(sequence, statement, outputs);
-        })
-        .immediate();
+    });
+  }
+
+  /** Why a stored receipt is in the log; null for one that is not, which one of an older version may be. */
+  proofOf(receiptId: string): LogProof | null {
+    return asStoreError('prove that the receipt is in the log', () => {
+      const sequence = this.#database
+        .prepare<[string], number>('SELECT sequence FROM receipts WHERE receipt_id = ?')
+        .pluck()
+        .get(receiptId);
+      return sequence === undefined ? null : this.log.prove(sequence - 1);
     });
   }
 
@@ -113,25 +158,90 @@ export class ReceiptStore implements Disposable {
     return this.#findReceipt('execution_id', executionId);
   }
 
+  /** The envelopes of the log's entries from `begin` on, at most `count`. */
+  envelopes(begin: number, count: number): Uint8Array[] {
+    return asStoreError('read receipts', () =>
+      this.#database
+        .prepare<[number, number], Buffer>(
+          'SELECT envelope FROM receipts WHERE sequence > ? AND sequence <= ? ORDER BY sequence',
+        )
+        .pluck()
+        .all(begin, begin + count),
+    );
+  }
+
   /**
-   * One page, newest first: by the start of the execution, those of the same millisecond by the order in which they
-   * were stored. Receipts that arrive meanwhile do not shift later pages. Throws `not_found` for an unknown `before`.
+   * One page of those that the filter takes, newest first: by the start of the execution, those of the same millisecond
+   * by the order in which they were stored. Receipts that arrive meanwhile do not shift later pages. Throws `not_found`
+   * for an unknown `before`.
    */
-  list({ limit, before }: ListOptions): ReceiptSummary[] {
+  list({ limit, before }: ListOptions, filter: ReceiptFilter = ALL_RECEIPTS): ReceiptSummary[] {
     if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) {
       throw new GlasshouseError('invalid_request', `limit must be an integer from 1 to ${MAX_PAGE}.`, {
         field: 'limit',
       });
     }
     return asStoreError('list receipts', () => {
-      if (before === null) return this.#firstPage(limit);
-      if (this.get(before) === null) {
+      const after = before === null ? null : positionOfReceipt(this.#database, before);
+      if (before !== null && after === null) {
         throw new GlasshouseError('not_found', 'No receipt is stored under the id in before.', {
           field: 'before',
         });
       }
-      return this.#pageBefore(before, limit);
+      return selectSummaries(this.#database, filter, { limit, after });
     });
+  }
+
+  /** Every receipt that the filter takes, oldest first, a few in memory at a time; others may write meanwhile. */
+  *each(filter: ReceiptFilter): Generator<StoredReceipt, void, undefined> {
+    for (let after: bigint | null = null; ;) {
+      const page = asStoreError('read receipts', () =>
+        selectReceipts(this.#database, filter, { limit: RECEIPTS_AT_ONCE, after }),
+      );
+      yield* page;
+      const last = page.at(-1);
+      if (last === undefined) return;
+      after = positionOfReceipt(this.#database, last.receiptId);
+    }
+  }
+
+  /** Ids that begin with these hexadecimal digits, at most `limit`, in no particular order of time. */
+  idsBeginningWith(prefix: string, limit: number): string[] {
+    if (!/^[0-9a-f]{1,64}$/.test(prefix)) return [];
+    return asStoreError('find a receipt', () =>
+      this.#database
+        .prepare<[string, string, number], string>(
+          'SELECT receipt_id FROM receipts WHERE receipt_id >= ? AND receipt_id < ? LIMIT ?',
+        )
+        .pluck()
+        .all(prefix, `${prefix}g`, limit),
+    );
+  }
+
+  /**
+   * Drops the oldest outputs that the policy does not keep, in many short transactions with a breath in between.
+   * Receipts are never dropped.
+   */
+  async dropOutputs(policy: RetentionPolicy): Promise<DroppedOutputs> {
+    const droppedAt = new Date().toISOString();
+    let receipts = 0;
+    let bytes = 0;
+    for (;;) {
+      const batch = asStoreError('drop outputs', () => dropOldestOutputs(this.#database, policy, droppedAt));
+      if (batch.receipts === 0) break;
+      receipts += batch.receipts;
+      bytes += batch.bytes;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    // The write-ahead log still has what was dropped; whoever reads just now keeps it from being emptied.
+    if (receipts > 0)
+      asStoreError('empty the write-ahead log', () => this.#database.pragma('wal_checkpoint(TRUNCATE)'));
+    return { receipts, bytes };
+  }
+
+  /** What dropOutputs() would drop. */
+  outputsToDrop(policy: RetentionPolicy): DroppedOutputs {
+    return asStoreError('look at outputs', () => outputsToDrop(this.#database, policy));
   }
 
   /** What was kept of stdout; null when nothing was captured, or it was deleted, or the receipt is unknown. */
@@ -162,6 +272,25 @@ export class ReceiptStore implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** Null when it was stored; the transaction goes on without it otherwise, unless SQLite has given that up. */
+  #refusalOf({ receipt, statement, outputs }: FinishedExecution): GlasshouseError | null {
+    try {
+      this.#database.transaction(() => {
+        if (sha256(encodePayload(statement)) !== receipt.receiptId)
+          throw new GlasshouseError('store_failed', 'The receipt was signed over another statement.');
+        const sequence = this.#insertReceipt(receipt, statement);
+        this.#insertStream(sequence, 'stdout', outputs.stdout);
+        this.#insertStream(sequence, 'stderr', outputs.stderr);
+        this.#insertFiles(sequence, statement, outputs);
+        indexReceipt(this.#database, sequence, statement, storedBytesOf(statement, outputs));
+      })();
+      return null;
+    } catch (thrown) {
+      if (!this.#database.inTransaction) throw thrown;
+      return storeError(STORING, thrown);
+    }
   }
 
   #insertReceipt(receipt: SignedReceipt, { predicate }: Statement): number {
@@ -209,27 +338,10 @@ export class ReceiptStore implements Disposable {
 
   #findReceipt(column: 'receipt_id' | 'execution_id', value: string): StoredReceipt | null {
     return asStoreError('read a receipt', () => {
-      const select = `SELECT ${SUMMARY_COLUMNS}, envelope FROM receipts WHERE ${column} = ?`;
+      const select = `SELECT ${SUMMARY_COLUMNS}, envelope FROM receipts
+        JOIN receipt_index ON receipt_index.receipt = receipts.sequence WHERE ${column} = ?`;
       return this.#database.prepare<[string], StoredReceipt>(select).get(value) ?? null;
     });
-  }
-
-  #firstPage(limit: number): ReceiptSummary[] {
-    return this.#database
-      .prepare<[number], ReceiptSummary>(
-        `SELECT ${SUMMARY_COLUMNS} FROM receipts ORDER BY timestamp DESC, sequence DESC LIMIT ?`,
-      )
-      .all(limit);
-  }
-
-  #pageBefore(before: string, limit: number): ReceiptSummary[] {
-    return this.#database
-      .prepare<[string, number], ReceiptSummary>(
-        `SELECT ${SUMMARY_COLUMNS} FROM receipts
-         WHERE (timestamp, sequence) < (SELECT timestamp, sequence FROM receipts WHERE receipt_id = ?)
-         ORDER BY timestamp DESC, sequence DESC LIMIT ?`,
-      )
-      .all(before, limit);
   }
 
   #readStream(receiptId: string, name: 'stdout' | 'stderr'): Uint8Array | null {

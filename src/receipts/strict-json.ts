@@ -1,4 +1,4 @@
-import { GlasshouseError } from '../base/errors.js';
+import { type ErrorCode, GlasshouseError } from '../base/errors.js';
 import { type JsonObject, type JsonValue } from './json-value.js';
 import { decodeUtf8, isWellFormed, quote } from './text.js';
 
@@ -12,7 +12,7 @@ export interface JsonBounds {
  * Parses one JSON document (RFC 8259) and refuses what two readers could understand differently (RFC 7493, I-JSON):
  * duplicate names, lone surrogates, invalid UTF-8, a byte order mark, numbers outside the range of a double, and
  * anything after the document. Objects have no prototype, so that `__proto__` is a name like any other.
- * Throws `receipt_invalid`.
+ * Throws `receipt_invalid`, for duplicate names `duplicate_name`.
  */
 export function parseStrictJson(bytes: Uint8Array, bounds: JsonBounds): JsonValue {
   if (bytes.length > bounds.maxBytes) throw malformed(`it is longer than ${bounds.maxBytes} bytes`);
@@ -87,7 +87,8 @@ class Parser {
     do {
       if (this.#peek() !== '"') throw this.#unexpected('a name in quotes');
       const name = this.#parseString();
-      if (name in members) throw malformed(`the name ${quote(name)} appears twice in one object`);
+      if (name in members)
+        throw malformed(`the name ${quote(name)} appears twice in one object`, 'duplicate_name');
       this.#expect(':');
       members[name] = this.#parseValue();
     } while (this.#accept(','));
@@ -180,6 +181,6 @@ class Parser {
   }
 }
 
-function malformed(why: string): GlasshouseError {
-  return new GlasshouseError('receipt_invalid', `The JSON is malformed: ${why}.`);
+function malformed(why: string, code: ErrorCode = 'receipt_invalid'): GlasshouseError {
+  return new GlasshouseError(code, `The JSON is malformed: ${why}.`);
 }

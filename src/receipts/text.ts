@@ -36,7 +36,7 @@ export function decodeUtf8(bytes: Uint8Array): string | null {
 
 /** Whether every surrogate is half of a pair: only then has the string a UTF-8 form. */
 export function isWellFormed(value: string): boolean {
-  return !/\p{Surrogate}/u.test(value);
+  return value.isWellFormed();
 }
 
 /**

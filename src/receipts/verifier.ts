@@ -1,5 +1,5 @@
-import { importPublicKey, keyIdOf, SIGNATURE_BYTES } from './crypto.js';
-import { decodeSpkiPem, encodeSpkiPem } from './spki.js';
+import { importPublicKey, keyIdOf } from './crypto.js';
+import { decodeSpkiPem, encodeSpkiPem, type KeyAlgorithm, type PublicKey } from './spki.js';
 
 /** Checks signatures against one key. */
 export interface Verifier {
@@ -9,23 +9,25 @@ export interface Verifier {
   verify(bytes: Uint8Array, signature: Uint8Array): Promise<boolean>;
 }
 
-export class Ed25519Verifier implements Verifier {
+export class KeyVerifier implements Verifier {
   readonly keyId: string;
+  readonly algorithm: KeyAlgorithm;
   readonly publicKeyPem: string;
   readonly #check: (message: Uint8Array, signature: Uint8Array) => Promise<boolean>;
 
-  private constructor(publicKey: Uint8Array) {
-    this.keyId = keyIdOf(publicKey);
-    this.publicKeyPem = encodeSpkiPem(publicKey);
-    this.#check = importPublicKey(publicKey);
+  private constructor(key: PublicKey) {
+    this.keyId = keyIdOf(key);
+    this.algorithm = key.algorithm;
+    this.publicKeyPem = encodeSpkiPem(key);
+    this.#check = importPublicKey(key);
   }
 
   /** From SubjectPublicKeyInfo PEM; CRLF line ends and outer white space are let pass. Throws `key_invalid`. */
-  static fromPem(pem: string): Ed25519Verifier {
-    return new Ed25519Verifier(decodeSpkiPem(`${pem.trim().replaceAll('\r\n', '\n')}\n`));
+  static fromPem(pem: string): KeyVerifier {
+    return new KeyVerifier(decodeSpkiPem(`${pem.trim().replaceAll('\r\n', '\n')}\n`));
   }
 
-  async verify(bytes: Uint8Array, signature: Uint8Array): Promise<boolean> {
-    return signature.length === SIGNATURE_BYTES && (await this.#check(bytes, signature));
+  verify(bytes: Uint8Array, signature: Uint8Array): Promise<boolean> {
+    return this.#check(bytes, signature);
   }
 }

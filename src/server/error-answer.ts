@@ -8,11 +8,16 @@ import { GlasshouseError, asGlasshouseError } from '../base/errors.js';
 import { dottedField, dottedMember } from './field-name.js';
 import { type Problem, ProblemError, problem, problemOf, sendProblem } from './problem.js';
 
-/** Answers whatever was thrown while a request was served; logs it when the fault is ours. */
+/** Answers whatever was thrown while a request was served. */
 export function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  return sendProblem(reply, problemOfFailure(thrown, request));
+}
+
+/** The problem that whatever was thrown is for the client; logs it when the fault is ours. */
+export function problemOfFailure(thrown: unknown, request: FastifyRequest): Problem {
   const answer = problemOfThrown(thrown);
   if (answer.status >= 500) request.log.error({ err: thrown, code: answer.code }, 'request failed');
-  return sendProblem(reply, answer);
+  return answer;
 }
 
 function problemOfThrown(thrown: unknown): Problem {

@@ -20,6 +20,13 @@ const Health = Type.Object(
           image: Type.Union([Type.Record(Type.String(), Type.String()), Type.Null()], {
             description: 'sha256 of each part of the guest image.',
           }),
+          snapshot: Type.Union(
+            [
+              Type.Object({ sha256: Type.String(), created: Type.String() }, { additionalProperties: false }),
+              Type.Null(),
+            ],
+            { description: 'What programs with the default limits are cloned from; null: machines boot.' },
+          ),
           notes: Type.Array(Type.String()),
         },
         { additionalProperties: false },
@@ -61,6 +68,13 @@ function backendAnswer(description: BackendDescription): NonNullable<Health['bac
     isolation: description.isolation,
     vmm_version: description.vmmVersion,
     image: description.imageDigests === null ? null : { ...description.imageDigests },
+    snapshot:
+      description.snapshot === null
+        ? null
+        : {
+            sha256: description.snapshot.sha256,
+            created: description.snapshot.createdAt.toISOString(),
+          },
     notes: [...description.notes],
   };
 }

@@ -5,9 +5,6 @@ import { dottedField } from './field-name.js';
 
 export const PROBLEM_MEDIA_TYPE = 'application/problem+json';
 
-/** Seconds after which a refused client may try again. */
-const RETRY_AFTER_SECONDS = 1;
-
 /** The HTTP status of an error that has no status of its own; docs/errors.md is held against this table. */
 export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   invalid_request: 422,
@@ -16,13 +13,18 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   command_not_found: 422,
   command_not_executable: 422,
   not_found: 404,
+  gone: 410,
   overloaded: 429,
+  queue_timeout: 503,
+  deadline_exceeded: 503,
   output_closed: 500,
   backend_unavailable: 503,
   tool_missing: 503,
+  observation_unavailable: 503,
   tool_failed: 500,
   image_missing: 503,
   image_corrupt: 503,
+  snapshot_corrupt: 503,
   image_build_failed: 503,
   disk_full: 507,
   vmm_failed: 500,
@@ -37,6 +39,25 @@ export const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   key_unsafe: 500,
   store_failed: 500,
   store_unsupported: 500,
+  log_corrupt: 500,
+  duplicate_name: 500,
+  payload_type_unknown: 500,
+  receipt_id_mismatch: 500,
+  key_untrusted: 500,
+  signature_invalid: 500,
+  payload_not_canonical: 500,
+  receipt_contradictory: 500,
+  subject_mismatch: 500,
+  checkpoint_invalid: 500,
+  log_untrusted: 500,
+  log_entry_mismatch: 500,
+  log_inclusion_invalid: 500,
+  log_time_reversed: 500,
+  log_forked: 500,
+  log_truncated: 500,
+  log_rewritten: 500,
+  log_proof_missing: 500,
+  log_differs: 500,
   configuration_invalid: 500,
   canceled: 503,
   owner_died: 500,
@@ -88,9 +109,15 @@ export function malformed(
 /** What a client may know about an error: everything, except for the insides of a defect. */
 export function problemOf(error: GlasshouseError): Problem {
   const field = error.field === null ? null : dottedField(error.field);
-  const headers: Record<string, string> =
-    error.code === 'overloaded' ? { 'retry-after': String(RETRY_AFTER_SECONDS) } : {};
-  return problem(error.code, publicDetail(error.code, error.message), { field, headers });
+  return problem(error.code, publicDetail(error.code, error.message), {
+    field,
+    headers: error.retryAfterMs === null ? {} : { 'retry-after': wholeSeconds(error.retryAfterMs) },
+  });
+}
+
+/** delay-seconds of Retry-After (RFC 9110, 10.2.3): rounded up, so that nobody comes too early. */
+function wholeSeconds(milliseconds: number): string {
+  return String(Math.max(1, Math.ceil(milliseconds / 1000)));
 }
 
 /** The message of an error, unless it is a defect: that may name what is nobody's business. */
@@ -102,7 +129,11 @@ export function publicDetail(code: ErrorCode, message: string): string {
 
 /** The document as JSON text; `requestId` becomes its `instance`. */
 export function encodeProblem(problem: Problem, requestId: string): string {
-  return JSON.stringify({
+  return JSON.stringify(problemDocument(problem, requestId));
+}
+
+export function problemDocument(problem: Problem, requestId: string): Record<string, unknown> {
+  return {
     type: `urn:glasshouse:error:${problem.code}`,
     title: ERROR_CODES[problem.code],
     status: problem.status,
@@ -111,7 +142,7 @@ export function encodeProblem(problem: Problem, requestId: string): string {
     code: problem.code,
     ...(problem.field === null ? {} : { field: problem.field }),
     ...problem.extensions,
-  });
+  };
 }
 
 export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
@@ -134,10 +165,10 @@ export function rawProblemAnswer(problem: Problem, requestId: string): string {
   return `${head.join('\r\n')}\r\n\r\n${body}`;
 }
 
-export function overloaded(): Problem {
-  return problemOf(
-    new GlasshouseError('overloaded', 'The server has as much work as it takes; try again later.'),
-  );
+/** @param retryAfterMs milliseconds after which there may be room. */
+export function overloaded(retryAfterMs: number): Problem {
+  const message = 'The server has as much work as it takes; try again later.';
+  return problemOf(new GlasshouseError('overloaded', message, { retryAfterMs }));
 }
 
 export function shuttingDown(): Problem {

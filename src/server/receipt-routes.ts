@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { type FastifyReply } from 'fastify';
 import { GlasshouseError } from '../base/errors.js';
 import { BUNDLE_MEDIA_TYPE, PAYLOAD_TYPE } from '../receipts/receipt.js';
+import { encodeSigstoreBundle, SIGSTORE_MEDIA_TYPE } from '../receipts/sigstore.js';
 import { type App } from './app.js';
 import {
   type ReceiptReader,
@@ -11,7 +12,9 @@ import {
 } from './dependencies.js';
 import { attachmentOf, decodePath } from './file-path.js';
 import { malformed } from './problem.js';
+import { filterOf, nextQuery } from './receipt-filter.js';
 import { problemResponses } from './problem-schema.js';
+import { contentOf } from './response-content.js';
 import {
   FileParams,
   LARGEST_PAGE,
@@ -29,6 +32,7 @@ const NOT_FOUND = problemResponses({
   400: 'The id is malformed.',
   404: 'Nothing is stored under that name.',
 });
+const NOT_KEPT = { ...NOT_FOUND, ...problemResponses({ 410: 'Retention has dropped it.' }) };
 
 /** GET /receipts and everything below it. */
 export function addReceiptRoutes(app: App, dependencies: ServerDependencies): void {
@@ -52,10 +56,10 @@ function addList(app: App, store: ReceiptReader): void {
     if (limit === null)
       throw malformed(`The value has to be a number from 1 to ${LARGEST_PAGE}.`, { field: 'limit' });
     // One more than asked for tells whether there is a next page.
-    const found = store.list({ limit: limit + 1, before });
+    const found = store.list({ limit: limit + 1, before }, filterOf(request.query));
     const page = found.slice(0, limit);
     const last = found.length > limit ? page.at(-1) : undefined;
-    const next = last === undefined ? null : `/receipts?limit=${limit}&before=${last.receiptId}`;
+    const next = last === undefined ? null : `/receipts?${nextQuery(request.query, limit, last.receiptId)}`;
     if (next !== null) reply.header('link', `<${next}>; rel="next"`);
     return reply.send({ receipts: page.map(summaryAnswer), next });
   });
@@ -67,7 +71,10 @@ function addReceipt(app: App, { store, encodeBundle }: ServerDependencies): void
     summary: 'Get a receipt',
     params: ReceiptParams,
     querystring: ReceiptQuery,
-    response: { 200: contentOf([BUNDLE_MEDIA_TYPE, ENVELOPE_TYPE, PAYLOAD_TYPE], 'object'), ...NOT_FOUND },
+    response: {
+      200: contentOf([BUNDLE_MEDIA_TYPE, ENVELOPE_TYPE, PAYLOAD_TYPE, SIGSTORE_MEDIA_TYPE], 'object'),
+      ...NOT_FOUND,
+    },
   };
   app.get('/receipts/:id', { schema }, async (request, reply) => {
     const receipt = existing(store, request.params.id);
@@ -78,6 +85,8 @@ function addReceipt(app: App, { store, encodeBundle }: ServerDependencies): void
         return sendBytes(reply, ENVELOPE_TYPE, receipt.envelope);
       case 'statement':
         return sendBytes(reply, PAYLOAD_TYPE, payloadOf(receipt));
+      case 'sigstore':
+        return sendBytes(reply, SIGSTORE_MEDIA_TYPE, encodeSigstoreBundle(receipt.envelope));
     }
   });
 }
@@ -92,13 +101,15 @@ function addStream(
     operationId: `get${name === 'stdout' ? 'Stdout' : 'Stderr'}`,
     summary: `Get what was kept of ${name}`,
     params: ReceiptParams,
-    response: { 200: contentOf([BYTES_TYPE], 'string'), ...NOT_FOUND },
+    response: { 200: contentOf([BYTES_TYPE], 'string'), ...NOT_KEPT },
   };
   app.get(`/receipts/:id/${name}`, { schema }, async (request, reply) => {
-    existing(store, request.params.id);
+    const receipt = existing(store, request.params.id);
     const bytes = read(request.params.id);
-    if (bytes === null)
+    if (bytes === null) {
+      refuseDropped(receipt);
       throw new GlasshouseError('not_found', `${name} of this execution was not captured or is not kept.`);
+    }
     reply.header('content-disposition', `attachment; filename="${name}"`);
     return sendBytes(reply, BYTES_TYPE, bytes);
   });
@@ -109,18 +120,20 @@ function addFile(app: App, store: ReceiptReader): void {
     operationId: 'getFile',
     summary: 'Get a file that the program left in its workspace',
     params: FileParams,
-    response: { 200: contentOf([BYTES_TYPE], 'string'), ...NOT_FOUND },
+    response: { 200: contentOf([BYTES_TYPE], 'string'), ...NOT_KEPT },
   };
   app.get('/receipts/:id/files/*', { schema }, async (request, reply) => {
     const { id } = request.params;
-    existing(store, id);
+    const receipt = existing(store, id);
     const path = decodePath(request.params['*']);
     const entry = store.fileEntry(id, path);
-    if (entry === null)
+    if (entry === null) {
+      refuseDropped(receipt);
       throw new GlasshouseError(
         'not_found',
         'This receipt has no file of that path, or its bytes are not kept.',
       );
+    }
     reply.headers({ 'content-disposition': attachmentOf(path), 'content-length': entry.sizeBytes });
     return reply.type(BYTES_TYPE).send(Readable.from(store.readFile(id, path), { objectMode: false }));
   });
@@ -130,6 +143,15 @@ function existing(store: ReceiptReader, receiptId: string): StoredReceipt {
   const receipt = store.get(receiptId);
   if (receipt === null) throw new GlasshouseError('not_found', 'There is no receipt with that id.');
   return receipt;
+}
+
+/** Retention drops the outputs of a receipt all together. */
+function refuseDropped({ outputsDroppedAt }: StoredReceipt): void {
+  if (outputsDroppedAt !== null)
+    throw new GlasshouseError(
+      'gone',
+      `What was kept of this execution's outputs was dropped at ${outputsDroppedAt}.`,
+    );
 }
 
 function summaryAnswer(summary: ReceiptSummary): ReceiptList['receipts'][number] {
@@ -143,6 +165,7 @@ function summaryAnswer(summary: ReceiptSummary): ReceiptList['receipts'][number]
     signal: summary.signal,
     backend: summary.backend,
     isolation: summary.isolation,
+    outputs_dropped_at: summary.outputsDroppedAt,
   };
 }
 
@@ -156,12 +179,4 @@ function payloadOf(receipt: StoredReceipt): Uint8Array {
 
 function sendBytes(reply: FastifyReply, type: string, bytes: Uint8Array): FastifyReply {
   return reply.type(type).send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
-}
-
-function contentOf(types: readonly string[], schemaType: 'object' | 'string'): Record<string, unknown> {
-  const schema = schemaType === 'string' ? { type: 'string', format: 'binary' } : { type: 'object' };
-  return {
-    description: 'The bytes, exactly as they are stored.',
-    content: Object.fromEntries(types.map((type) => [type, { schema }])),
-  };
 }

@@ -22,15 +22,50 @@ export const FileParams = Type.Object({
 export const ReceiptQuery = Type.Object(
   {
     format: Type.Optional(
-      Type.Enum(['bundle', 'dsse', 'statement'], {
+      Type.Enum(['bundle', 'dsse', 'statement', 'sigstore'], {
         default: 'bundle',
         description:
-          '`bundle`: what `glasshouse verify` takes. `dsse`: the signed envelope. `statement`: the payload inside it.',
+          '`bundle`: what `glasshouse verify` takes. `dsse`: the signed envelope. `statement`: the payload inside it. `sigstore`: a Sigstore bundle v0.3.',
       }),
     ),
   },
   { additionalProperties: false },
 );
+
+const MOMENT = '^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?Z)?$';
+const STATUS = `(${EXECUTION_STATUSES.join('|')})`;
+
+const FILTERS = {
+  status: Type.Optional(
+    Type.String({
+      pattern: `^${STATUS}(,${STATUS}){0,${EXECUTION_STATUSES.length - 1}}$`,
+      description: 'Only executions that ended so; several are separated by commas.',
+    }),
+  ),
+  since: Type.Optional(
+    Type.String({
+      pattern: MOMENT,
+      description: 'Only executions that started then or later: RFC 3339 in UTC (`...Z`), or a day.',
+    }),
+  ),
+  until: Type.Optional(
+    Type.String({ pattern: MOMENT, description: 'Only executions that started before then.' }),
+  ),
+  backend: Type.Optional(
+    Type.String({ pattern: '^[a-z][a-z0-9_-]{0,63}$', description: 'Only executions on this backend.' }),
+  ),
+  code_sha256: Type.Optional(
+    Type.String({ pattern: '^[0-9a-f]{64}$', description: 'Only executions of this program.' }),
+  ),
+  text: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 1024,
+      description:
+        'Only receipts that have all of these words in their arguments, names of files, error or observed programs.',
+    }),
+  ),
+};
 
 export const ListQuery = Type.Object(
   {
@@ -43,6 +78,7 @@ export const ListQuery = Type.Object(
     before: Type.Optional(
       Type.String({ pattern: RECEIPT_ID, description: 'Only receipts that are older than this one.' }),
     ),
+    ...FILTERS,
   },
   { additionalProperties: false },
 );
@@ -61,6 +97,9 @@ export const ReceiptList = Type.Object(
           signal: Type.Union([Type.String(), Type.Null()]),
           backend: Type.String(),
           isolation: Type.String(),
+          outputs_dropped_at: Type.Union([Type.String(), Type.Null()], {
+            description: 'When retention dropped its outputs; null: it did not.',
+          }),
         },
         { additionalProperties: false },
       ),
@@ -71,6 +110,7 @@ export const ReceiptList = Type.Object(
   },
   { additionalProperties: false, title: 'Receipt list' },
 );
+export type ListQuery = Static<typeof ListQuery>;
 export type ReceiptList = Static<typeof ReceiptList>;
 
 /** @returns null when the text is no size of a page. */

@@ -7,19 +7,34 @@ import { type ServerDependencies } from './dependencies.js';
 import { answerError } from './error-answer.js';
 import { parseJsonBody } from './json-body.js';
 import { type Problem, problem, sendProblem, shuttingDown } from './problem.js';
+import { type ServerMetrics } from './metrics.js';
 import { type ServerState } from './server-state.js';
 
 /**
  * What happens to every request before and after its route: common headers, refusals, body, errors.
  * Call before routes are added.
  */
-export function addRequestHooks(app: App, dependencies: ServerDependencies, state: ServerState): void {
+export function addRequestHooks(
+  app: App,
+  dependencies: ServerDependencies,
+  state: ServerState,
+  metrics: ServerMetrics,
+): void {
   refuseEarly(app, dependencies, state);
   readBodies(app, state);
   app.setErrorHandler(answerError);
   app.setSerializerCompiler(() => (answer) => JSON.stringify(answer));
   app.addHook('onSend', (_request, reply, _payload, done) => {
     if (state.closing) reply.header('connection', 'close');
+    done();
+  });
+  app.addHook('onResponse', (request, reply, done) => {
+    const route = request.is404 ? null : (request.routeOptions.url ?? null);
+    metrics.countRequest(
+      request.method,
+      route,
+      reply.raw.writableFinished ? String(reply.statusCode) : 'aborted',
+    );
     done();
   });
 }

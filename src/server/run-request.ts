@@ -11,9 +11,10 @@ const BYTES_PER_MIB = 1024 * 1024;
 /**
  * Checks what the schema cannot say and fills in every default.
  * @param body valid by RunBody.
+ * @param client who asks; see clientKey().
  * @throws GlasshouseError with the field, as a JSON pointer; nothing has been started then.
  */
-export function resolveRunRequest(body: RunBody, config: Configuration): ExecutionRequest {
+export function resolveRunRequest(body: RunBody, config: Configuration, client: string): ExecutionRequest {
   if (body.network === true)
     throw new GlasshouseError('unsupported_by_backend', 'Programs have no network; leave it out.', {
       field: 'network',
@@ -24,6 +25,7 @@ export function resolveRunRequest(body: RunBody, config: Configuration): Executi
   checkVectors(args, environment);
   const limits = resolveLimits(body.limits ?? {}, config);
   return {
+    client,
     program: { kind: 'python', code: body.code, args },
     // fromEntries defines properties, so that a variable named __proto__ is one like all others.
     environment: Object.fromEntries(environment),
@@ -35,10 +37,15 @@ export function resolveRunRequest(body: RunBody, config: Configuration): Executi
     inheritedStdout: null,
     inheritedStderr: null,
     streamsCombined: false,
+    onQueued: null,
     onStarted: null,
     listener: null,
+    onInterrupted: null,
     timeoutMs: atMost(body.timeout_ms, config.defaultTimeoutMs, config.maxTimeoutMs, 'timeout_ms'),
+    deadlineMs: body.deadline_ms ?? null,
     limits,
+    observation: null,
+    fresh: body.fresh ?? false,
   };
 }
 

@@ -2,6 +2,8 @@ import Type, { type Static } from 'typebox';
 import { EXECUTION_STATUSES } from '../receipts/receipt.js';
 
 const STRICT = { additionalProperties: false } as const;
+/** One day; timers count no further than 24 of them. */
+const LONGEST_DEADLINE_MS = 24 * 60 * 60 * 1000;
 const LARGEST = Number.MAX_SAFE_INTEGER;
 
 export const MOST_ENTRIES = 1000;
@@ -91,7 +93,21 @@ export const RunBody = Type.Object(
         description: 'Milliseconds from the first instruction of the program until it is ended.',
       }),
     ),
+    deadline_ms: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: LONGEST_DEADLINE_MS,
+        description:
+          'Milliseconds from the request until the program is ended, the wait for its turn and the boot included. If they pass before it is its turn, nothing is started (`deadline_exceeded`).',
+      }),
+    ),
     limits: Type.Optional(Limits),
+    fresh: Type.Optional(
+      Type.Boolean({
+        description:
+          'True: a virtual machine boots for this program, even where one could be cloned from a snapshot.',
+      }),
+    ),
     network: Type.Optional(
       Type.Boolean({ default: false, description: 'Only false: programs have no network.' }),
     ),
@@ -171,3 +187,18 @@ export const RunAnswer = Type.Object(
   { ...STRICT, title: 'Run answer' },
 );
 export type RunAnswer = Static<typeof RunAnswer>;
+
+export const RunEvents = Type.String({
+  title: 'Run events',
+  description: [
+    'Server-sent events (HTML Living Standard, 9.2). The data of each is one line of JSON:',
+    '`queued` {waiting}: it has to wait for its turn, with so many;',
+    '`started` {execution_id}: the program runs;',
+    '`stdout` and `stderr` {offset, encoding, data}: bytes that it wrote, from that byte of the stream on, `encoding` being `utf8` or `base64`;',
+    'in the end either `result`, the answer as it is without events, or `problem`, a problem document.',
+    'Comments show that the server lives. What fails before the first event is answered without events.',
+  ].join(' '),
+  examples: [
+    'event: started\ndata: {"execution_id":"01a2090a-6666-7011-9099-e55f9068994e"}\n\nevent: stdout\ndata: {"offset":0,"encoding":"utf8","data":"4\\n"}\n\n',
+  ],
+});

@@ -138,11 +138,16 @@ describe('glasshouse keys', () => {
   it('rotates the key; receipts of before and after verify', async () => {
     using installation = await withReceipt();
     const before = await installation.ok(['keys', 'show', '--pem']);
-    assert.match(before, /^-----BEGIN PUBLIC KEY-----\n[^]*-----END PUBLIC KEY-----\n$/);
+    assert.match(
+      before,
+      /^-----BEGIN PUBLIC KEY-----\n[^]*-----END PUBLIC KEY-----\nglasshouse-log\/[0-9a-f]{32}\+.*\n$/,
+    );
     await installation.ok(['keys', 'rotate', '--json']);
     assert.notEqual(await installation.ok(['keys', 'show', '--pem']), before);
-    const keys = JSON.parse(await installation.ok(['keys', 'show', '--json'])) as { current: boolean }[];
-    assert.deepEqual(keys.map(({ current }) => current).sort(), [false, true]);
+    const keys = JSON.parse(await installation.ok(['keys', 'show', '--json'])) as {
+      receipts: { current: boolean }[];
+    };
+    assert.deepEqual(keys.receipts.map(({ current }) => current).sort(), [false, true]);
     await installation.ok(['run', '--receipt', 'new.json', '--', 'true']);
     assert.equal((await installation.call(['verify', 'receipt.json', 'new.json'])).code, 0);
     writeFileSync(join(installation.directory, 'old.pem'), before);

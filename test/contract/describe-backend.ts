@@ -4,9 +4,11 @@ import { type ExecutionBackend, type OutputStream } from '../../src/backends/bac
 import { asGlasshouseError, GlasshouseError } from '../../src/base/errors.js';
 import {
   type Candidate,
+  childProcesses,
   CollectingSink,
   commandSpec,
   heldBufferBytes,
+  LIMITS,
   markedProcesses,
   never,
   PATH,
@@ -33,6 +35,7 @@ export async function describeBackend(candidate: Candidate): Promise<void> {
     });
     describeLeftovers(backend, scratch);
     describe('as several run at once', { concurrency: AT_ONCE }, () => {
+      describeItself(backend);
       describeEnds(backend);
       describeStreams(backend);
       describeStdin(backend);
@@ -42,7 +45,40 @@ export async function describeBackend(candidate: Candidate): Promise<void> {
     describe('in the end', () => {
       it('slows a program down to the pace of the sink, and holds little of its output', () =>
         slowsDown(backend));
+
+      it('still brings guests up as it did in the beginning', async () => {
+        const { handle } = await shell(backend, 'true');
+        assert.equal(handle.origin.start, candidate.start);
+      });
+
+      it('keeps nothing after close()', async () => {
+        await backend.close();
+        await backend.close();
+        assert.deepEqual(childProcesses(), []);
+      });
     });
+  });
+}
+
+function describeItself(backend: ExecutionBackend): void {
+  it('says what an execution takes of the machine: all that it may use, and what isolation costs', () => {
+    const footprint = backend.footprint(LIMITS);
+    const more = backend.footprint({ ...LIMITS, memoryMb: LIMITS.memoryMb + 100, cpus: LIMITS.cpus + 1 });
+    const enforced = backend.describe().enforcesLimits;
+    assert.equal(footprint.memoryMb > LIMITS.memoryMb, enforced);
+    assert.deepEqual(
+      [more.memoryMb - footprint.memoryMb, more.cpus - footprint.cpus],
+      enforced ? [100, 1] : [0, 0],
+    );
+  });
+
+  it('reports numbers under names that metrics can have, the same every time', () => {
+    const names = (): string[] => backend.gauges().map(({ name }) => name);
+    assert.deepEqual(names(), [...new Set(names())]);
+    for (const { name, help, value } of backend.gauges()) {
+      assert.match(name, /^[a-z][a-z0-9_]*$/u);
+      assert.ok(help !== '' && Number.isFinite(value), name);
+    }
   });
 }
 

@@ -10,6 +10,7 @@ import {
   type ExecutionHandle,
   type ExecutionResult,
   type ExecutionSpec,
+  type GuestOrigin,
 } from '../../src/backends/backend.js';
 import { ProcessBackend } from '../../src/backends/process/process-backend.js';
 import { MARKER_VARIABLE } from '../../src/backends/process/process-tree.js';
@@ -17,6 +18,7 @@ import { QemuMonitor } from '../../src/backends/qemu/qemu-monitor.js';
 import { type GuestTimeouts } from '../../src/backends/vm/guest-execution.js';
 import { type Accelerator, type VirtualMachineMonitor } from '../../src/backends/vm/machine.js';
 import { VmBackend } from '../../src/backends/vm/vm-backend.js';
+import { hostHelper } from '../../src/base/host-helper.js';
 import { asGlasshouseError } from '../../src/base/errors.js';
 import {
   hasEnded,
@@ -80,6 +82,8 @@ export function commandSpec(
     stderr: 'capture',
     sink: new CollectingSink(),
     limits: LIMITS,
+    hold: null,
+    fresh: false,
     ...changes,
   };
 }
@@ -92,28 +96,44 @@ export interface QemuParts {
   readonly binary?: string;
   readonly accelerators?: readonly Accelerator[];
   readonly monitor?: VirtualMachineMonitor;
+  /** Clones that wait; null, the default: every guest boots. */
+  readonly poolSize?: number | null;
+  readonly snapshotDirectory?: string;
 }
 
 /** The real VmBackend over the real QEMU, with its files in `scratch`. TCG unless told otherwise: no search. */
 export function makeQemuBackend(scratch: ScratchDirectory, parts: QemuParts = {}): VmBackend {
-  const { binary = 'qemu-system-x86_64', accelerators = ['tcg'] } = parts;
+  const { binary = 'qemu-system-x86_64', accelerators = ['tcg'], poolSize = null } = parts;
+  const spoolDirectory = parts.spoolDirectory ?? scratch.make('spool');
   return new VmBackend({
-    monitor: parts.monitor ?? new QemuMonitor({ binary, accelerators }),
+    monitor: parts.monitor ?? new QemuMonitor({ binary, accelerators, runtimeDirectory: spoolDirectory }),
     imageDirectory: parts.imageDirectory ?? defaultImageDirectory(),
-    spoolDirectory: parts.spoolDirectory ?? scratch.make('spool'),
+    spoolDirectory,
     acceleratorFile: join(parts.cacheDirectory ?? scratch.make('cache'), 'accelerator.json'),
     timeouts: { bootMs: 60_000, collectMs: 8_000, ...parts.timeouts },
+    warm:
+      poolSize === null
+        ? null
+        : {
+            snapshotDirectory: parts.snapshotDirectory ?? scratch.make('snapshots'),
+            sealedMemoryHelper: hostHelper('sealed-memory'),
+            defaultLimits: LIMITS,
+            poolSize,
+          },
   });
 }
 
 export interface Candidate {
   readonly name: string;
+  /** How its guests come up, of the first execution and of the last. */
+  readonly start: GuestOrigin['start'];
   create(scratch: ScratchDirectory): ExecutionBackend;
 }
 
 export const CANDIDATES: readonly Candidate[] = [
-  { name: 'process', create: () => new ProcessBackend() },
-  { name: 'qemu', create: (scratch) => makeQemuBackend(scratch) },
+  { name: 'process', start: 'cold', create: () => new ProcessBackend() },
+  { name: 'qemu', start: 'cold', create: (scratch) => makeQemuBackend(scratch) },
+  { name: 'qemu-clones', start: 'restored', create: (scratch) => makeQemuBackend(scratch, { poolSize: 0 }) },
 ];
 
 /** Why the backend cannot run here; null when it can. Anything but a lack of this machine is thrown. */

@@ -76,6 +76,16 @@ export class ServerProcess implements AsyncDisposable {
     });
   }
 
+  /** Runs a program and answers with events; resolves when they begin. */
+  async stream(body: object, signal?: AbortSignal): Promise<Response> {
+    return fetch(`${this.url}/run`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'text/event-stream' },
+      body: JSON.stringify(body),
+      signal: signal ?? null,
+    });
+  }
+
   /** Runs a program whose answer has to be 200. */
   async answer(body: object): Promise<RunAnswer> {
     const response = await this.run(body);

@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 
 import { type Statement } from '../../src/receipts/receipt.js';
 import { ended, Installation, withOneByteChanged } from '../cli/command-line.js';
+import { bytesOf, parseEvents } from '../server/event-reader.js';
 import { machinesOf, ServerProcess, spawnServer, until } from './server-process.js';
 
 const TIME_LIMIT = { timeout: 180_000 };
@@ -177,6 +178,64 @@ describe('a server', TIME_LIMIT, () => {
     assert.deepEqual([verified.code, verified.stderr], [0, '']);
     const changed = file('changed.json', withOneByteChanged(bundle));
     assert.equal((await installation.call(['verify', '--key', key, changed], nowhere)).code, 1);
+  });
+
+  it('streams what a program writes, and in the end the answer', async () => {
+    const code = 'import sys\nprint("grüß")\nsys.stdout.flush()\nsys.stderr.buffer.write(b"\\xff\\x00")';
+    const response = await server.stream({ code });
+    assert.equal(response.headers.get('content-type'), 'text/event-stream');
+    const events = parseEvents(await response.text());
+    const [first, last] = [events[0], events.at(-1)];
+    assert.deepEqual([first?.event, last?.event], ['started', 'result']);
+    assert.equal(bytesOf(events, 'stdout').toString(), 'grüß\n');
+    assert.deepEqual(bytesOf(events, 'stderr'), Buffer.from([0xff, 0]));
+    const { status, stdout, execution_id: id } = last?.data ?? {};
+    assert.deepEqual([status, stdout, id], ['ok', 'grüß\n', first?.data['execution_id']]);
+  });
+
+  it('makes a guest wait for a client that does not read, and ends it in time all the same', async () => {
+    const code = 'import os\nwhile True: os.write(1, b"x" * 65536)';
+    const limits = { output_bytes: 16 * 1024 * 1024 };
+    const response = await server.stream({ code, timeout_ms: 8000, limits });
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    // Nothing is read until the program has been ended.
+    await until(() => server.machines().length === 0);
+    let text = '';
+    for (let next = await reader.read(); !next.done; next = await reader.read())
+      text += Buffer.from(next.value).toString();
+    const events = parseEvents(text);
+    // Without a wait it would have come to the limit of its output long before its time was over.
+    assert.equal(events.at(-1)?.data['status'], 'timeout');
+    const sent = bytesOf(events, 'stdout').length;
+    assert.ok(sent > 0 && sent < limits.output_bytes, `${sent} bytes`);
+  });
+
+  it('shows output while the program runs, and cancels the run of a client that goes away', async () => {
+    const client = new AbortController();
+    const response = await server.stream(ENDLESS, client.signal);
+    let text = '';
+    for await (const chunk of response.body as ReadableStream<Uint8Array>) {
+      text += Buffer.from(chunk).toString();
+      if (text.includes('"running\\n"')) break;
+    }
+    client.abort();
+    await until(async () => ((await server.getJson('/health')) as { in_flight: number }).in_flight === 0);
+    assert.deepEqual(server.machines(), []);
+    const list = (await server.getJson('/receipts?limit=1')) as { receipts: { status: string }[] };
+    assert.equal(list.receipts[0]?.status, 'canceled');
+  });
+
+  it('sets memory aside for guests with what their isolation costs, and says so', async () => {
+    const running = server.answer({ code: 'import time\ntime.sleep(2)', limits: { memory_mb: 256 } });
+    await server.running();
+    const text = (await server.getBytes('/metrics')).toString();
+    const [, bytes] = /^glasshouse_memory_in_use_bytes (\d+)$/mu.exec(text) ?? [];
+    assert.ok(Number(bytes) > 256 * 1024 * 1024, text);
+    await running;
+    const after = (await server.getBytes('/metrics')).toString();
+    assert.match(after, /^glasshouse_memory_in_use_bytes 0$/mu);
+    assert.match(after, /^glasshouse_boot_stage_duration_seconds_count\{stage="kernel"\} [1-9]/mu);
+    assert.match(after, /^glasshouse_executions_total\{status="ok",backend="qemu"\} [1-9]/mu);
   });
 
   it('cancels the run of a client that goes away', async () => {

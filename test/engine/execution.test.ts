@@ -7,6 +7,7 @@ import { ProcessBackend } from '../../src/backends/process/process-backend.js';
 import { GlasshouseError } from '../../src/base/errors.js';
 import { uuidv7 } from '../../src/base/uuid.js';
 import { type EndedExecution, runOnce } from '../../src/engine/execution.js';
+import { Observation } from '../../src/engine/observation.js';
 import { type ExecutionRequest } from '../../src/engine/request.js';
 import { markedProcesses, never } from '../contract/subject.js';
 import { requestWith } from '../hostile/laboratory.js';
@@ -20,7 +21,10 @@ async function race(
 ): Promise<EndedExecution> {
   const executionId = uuidv7();
   const program = { kind: 'command', argv: ['sh', '-c', script] } as const;
-  const ended = await runOnce(backend, requestWith({ program, ...changes }), executionId, signal);
+  const observation = await Observation.open(null, backend.describe());
+  const request = requestWith({ program, ...changes });
+  const deadlineMs = changes.deadlineMs ?? null;
+  const ended = await runOnce(backend, request, executionId, deadlineMs, signal, observation);
   await ended[Symbol.asyncDispose]();
   assert.deepEqual(markedProcesses(executionId), []);
   return ended;

@@ -32,6 +32,12 @@ describe('the outcome of a program that ran', () => {
         );
       });
     }
+
+    it(`that ${termination.kind} after the deadline of the request is timeout, and says so`, () => {
+      const { error, ...outcome } = outcomeOf(termination, 'deadline');
+      assert.deepEqual(outcome, { status: 'timeout', exitCode, signal });
+      assert.equal(error?.code, 'deadline_exceeded');
+    });
   }
 });
 
@@ -54,5 +60,7 @@ describe('the outcome of a program that never ran', () => {
   it('is what interrupted it, if anything did', () => {
     const interruption: Interruption = 'canceled';
     assert.equal(outcomeOfFailedStart(LOST, interruption).status, 'canceled');
+    const { status, error } = outcomeOfFailedStart(LOST, 'deadline');
+    assert.deepEqual([status, error?.code, error?.cause], ['timeout', 'deadline_exceeded', LOST]);
   });
 });

@@ -8,6 +8,18 @@ export function goldenBytes(name: string): Buffer {
   return readFileSync(path.join(DIRECTORY, name));
 }
 
+/** The same, cut into its frames. */
+export function goldenFrames(name: string): readonly Buffer[] {
+  const bytes = goldenBytes(name);
+  const frames: Buffer[] = [];
+  for (let start = 0; start < bytes.length;) {
+    const end = start + 12 + bytes.readUInt32LE(start);
+    frames.push(bytes.subarray(start, end));
+    start = end;
+  }
+  return frames;
+}
+
 /** The messages of one golden stream in words. */
 export function goldenMessages(name: string): readonly Record<string, unknown>[] {
   return JSON.parse(readFileSync(path.join(DIRECTORY, name), 'utf8')) as Record<string, unknown>[];

@@ -10,15 +10,22 @@ import {
   GUEST_FRAME_TYPES,
   type GuestMessage,
 } from '../../src/guest-link/guest-message.js';
-import { GuestOrder } from '../../src/guest-link/guest-order.js';
+import { GuestOrder, type OutputBounds } from '../../src/guest-link/guest-order.js';
 import { goldenBytes, goldenMessages, goldenNames, inWords } from './golden.js';
 
+const RUNS = ['guest-run', 'guest-clone-run', 'guest-start-failed'] as const;
 const BOUNDS = { maxFiles: 1000, maxFileBytes: 64 * 1024 * 1024 };
+
+function boundedOrder(bounds: OutputBounds = BOUNDS): GuestOrder {
+  const order = new GuestOrder(false);
+  order.bound(bounds);
+  return order;
+}
 
 /** What is read of a stream before it ends or is refused, and why it was refused. */
 function read(bytes: Buffer): { messages: GuestMessage[]; refusal: unknown } {
   const decoder = new FrameDecoder();
-  const order = new GuestOrder(BOUNDS);
+  const order = boundedOrder();
   const messages: GuestMessage[] = [];
   try {
     for (const frame of decoder.push(bytes)) {
@@ -41,7 +48,7 @@ function countFrames(bytes: Buffer): number {
 }
 
 describe('what a guest says', () => {
-  for (const name of ['guest-run', 'guest-start-failed']) {
+  for (const name of RUNS) {
     it(`is decoded from the golden bytes of ${name}`, () => {
       const { messages, refusal } = read(goldenBytes(`${name}.bin`));
       assert.equal(refusal, null);
@@ -51,7 +58,7 @@ describe('what a guest says', () => {
 
   it('uses every message that there is in the golden streams', () => {
     const used = new Set(
-      ['guest-run.json', 'guest-start-failed.json'].flatMap(goldenMessages).map((words) => words['type']),
+      RUNS.flatMap((name) => goldenMessages(`${name}.json`)).map((words) => words['type']),
     );
     assert.deepEqual(
       Object.keys(GUEST_FRAME_TYPES).filter((type) => !used.has(type)),
@@ -73,14 +80,33 @@ describe('what a guest says', () => {
     const whole = goldenBytes('guest-run.bin');
     for (let length = 1; length < whole.length; length += 1) {
       const decoder = new FrameDecoder();
-      const order = new GuestOrder(BOUNDS);
+      const order = boundedOrder();
       for (const frame of decoder.push(whole.subarray(0, length))) order.accept(decodeGuestMessage(frame));
       assert.equal(order.isOver, false);
     }
   });
 
+  it('begins after the greeting when it comes from a clone', () => {
+    const order = new GuestOrder(true);
+    assert.throws(() => {
+      order.accept({ type: 'hello', version: 2, uptimeNs: 1n });
+    }, /waiting to start/);
+    order.accept({ type: 'rehearsed' });
+    order.accept({ type: 'started', uptimeNs: 1n });
+  });
+
+  it('delivers no file before it was said how many it may deliver', () => {
+    const order = new GuestOrder(true);
+    const [exited] = read(goldenBytes('guest-run.bin')).messages.filter(({ type }) => type === 'exited');
+    order.accept({ type: 'started', uptimeNs: 1n });
+    if (exited !== undefined) order.accept(exited);
+    assert.throws(() => {
+      order.accept({ type: 'output_file', kind: 'other', mode: 0, sizeBytes: 0, path: Buffer.from('a') });
+    }, /too many/);
+  });
+
   it('names no more files than allowed, and none twice', () => {
-    const order = new GuestOrder({ maxFiles: 2, maxFileBytes: 0 });
+    const order = boundedOrder({ maxFiles: 2, maxFileBytes: 0 });
     const [hello, started, , , , exited] = read(goldenBytes('guest-run.bin')).messages;
     for (const message of [hello, started, exited]) if (message !== undefined) order.accept(message);
     const file = (name: string): GuestMessage => ({

@@ -6,6 +6,8 @@ import { encodeFrame } from '../../src/guest-link/frame.js';
 import { encodeHostMessage, HOST_FRAME_TYPES, type HostMessage } from '../../src/guest-link/host-message.js';
 import { goldenBytes, goldenMessages } from './golden.js';
 
+const RUNS = ['host-run', 'host-clone-run'] as const;
+
 function fromWords(words: Record<string, unknown>): HostMessage {
   const bytes = typeof words['bytes'] === 'string' ? { bytes: Buffer.from(words['bytes'], 'hex') } : {};
   const clock = typeof words['nanoseconds'] === 'string' ? { nanoseconds: BigInt(words['nanoseconds']) } : {};
@@ -13,16 +15,20 @@ function fromWords(words: Record<string, unknown>): HostMessage {
 }
 
 describe('what the host says', () => {
-  it('is encoded to the golden bytes', () => {
-    const frames = goldenMessages('host-run.json').map((words, sequence) => {
-      const message = fromWords(words);
-      return encodeFrame(HOST_FRAME_TYPES[message.type], sequence, encodeHostMessage(message));
+  for (const name of RUNS) {
+    it(`is encoded to the golden bytes of ${name}`, () => {
+      const frames = goldenMessages(`${name}.json`).map((words, sequence) => {
+        const message = fromWords(words);
+        return encodeFrame(HOST_FRAME_TYPES[message.type], sequence, encodeHostMessage(message));
+      });
+      assert.deepEqual(Buffer.concat(frames), goldenBytes(`${name}.bin`));
     });
-    assert.deepEqual(Buffer.concat(frames), goldenBytes('host-run.bin'));
-  });
+  }
 
-  it('uses every message that there is in the golden run', () => {
-    const used = new Set(goldenMessages('host-run.json').map((words) => words['type']));
+  it('uses every message that there is in the golden runs', () => {
+    const used = new Set(
+      RUNS.flatMap((name) => goldenMessages(`${name}.json`)).map((words) => words['type']),
+    );
     assert.deepEqual(
       Object.keys(HOST_FRAME_TYPES).filter((type) => !used.has(type)),
       [],

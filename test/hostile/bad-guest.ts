@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { Socket } from 'node:net';
 
 import { encodeFrame, FRAME_HEADER_BYTES } from '../../src/guest-link/frame.js';
-import { GUEST_FRAME_TYPES } from '../../src/guest-link/guest-message.js';
+import { GUEST_FRAME_TYPES, LINK_PROTOCOL_VERSION } from '../../src/guest-link/guest-message.js';
 import { HOST_FRAME_TYPES } from '../../src/guest-link/host-message.js';
 
 type Word = keyof typeof GUEST_FRAME_TYPES;
@@ -47,7 +47,7 @@ class BadGuest {
   }
 
   hello(): Promise<void> {
-    return this.say('hello', Buffer.concat([u32(1), u64(1n)]));
+    return this.say('hello', Buffer.concat([u32(LINK_PROTOCOL_VERSION), u64(1n)]));
   }
 
   /** Up to the point where the program would run. */
@@ -126,20 +126,22 @@ const BEHAVIOURS: Readonly<Record<string, () => Promise<void> | void>> = {
   'announces a frame of 4 GB': () =>
     guest.raw(Buffer.concat([u32(U32_MAX), Buffer.from([64, 0, 0, 0]), u32(0)])),
   'sets the reserved field': () => {
-    const frame = encodeFrame(64, 0, Buffer.concat([u32(1), u64(1n)]));
+    const frame = encodeFrame(64, 0, Buffer.concat([u32(LINK_PROTOCOL_VERSION), u64(1n)]));
     frame[6] = 1;
     return guest.raw(frame);
   },
-  'begins with sequence 1': () => guest.raw(encodeFrame(64, 1, Buffer.concat([u32(1), u64(1n)]))),
+  'begins with sequence 1': () =>
+    guest.raw(encodeFrame(64, 1, Buffer.concat([u32(LINK_PROTOCOL_VERSION), u64(1n)]))),
   'sends a frame twice': async () => {
-    const frame = encodeFrame(64, 0, Buffer.concat([u32(1), u64(1n)]));
+    const frame = encodeFrame(64, 0, Buffer.concat([u32(LINK_PROTOCOL_VERSION), u64(1n)]));
     await guest.raw(Buffer.concat([frame, frame]));
   },
   'says hello twice': async () => {
     await guest.hello();
     await guest.hello();
   },
-  'speaks another version': () => guest.say('hello', Buffer.concat([u32(2), u64(1n)])),
+  'speaks another version': () =>
+    guest.say('hello', Buffer.concat([u32(LINK_PROTOCOL_VERSION - 1), u64(1n)])),
   'sends an unknown type': () => guest.raw(encodeFrame(99, 0, Buffer.alloc(0))),
   'answers with a type of the host': () => guest.raw(encodeFrame(8, 0, Buffer.alloc(0))),
   'sends a payload that is too short': () => guest.say('hello', u32(1)),

@@ -26,11 +26,15 @@ class BadMonitor implements VirtualMachineMonitor {
     return Promise.resolve({ version: 'none', notes: [] });
   }
 
+  freezeKey(): Promise<string> {
+    return Promise.resolve('none');
+  }
+
   launch(): Promise<VirtualMachine> {
     const child = spawn(process.execPath, [SCRIPT, this.behaviour], {
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     });
-    return Promise.resolve(QemuProcess.adopt(child));
+    return Promise.resolve(QemuProcess.adopt(child, null));
   }
 }
 

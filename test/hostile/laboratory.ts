@@ -2,11 +2,14 @@ import assert from 'node:assert/strict';
 
 import { type ExecutionBackend } from '../../src/backends/backend.js';
 import { type CompletedExecution } from '../../src/engine/completed.js';
+import { type Redactor } from '../../src/redaction/redactor.js';
+import { sampleRedactor } from '../redaction/sample-redactor.js';
 import { Engine } from '../../src/engine/engine.js';
 import { type ExecutionRequest } from '../../src/engine/request.js';
 import { KeyRing } from '../../src/receipts/key-ring.js';
 import { type ExecutionStatus, type Predicate } from '../../src/receipts/receipt.js';
 import { ReceiptStore } from '../../src/receipts/store.js';
+import { ReceiptWriter } from '../../src/receipts/store-writer.js';
 import { verifyReceipt } from '../../src/receipts/verify.js';
 import {
   childProcesses,
@@ -26,19 +29,25 @@ export class Laboratory implements Disposable {
   readonly #descriptors: readonly string[];
   readonly #children: readonly number[];
 
-  constructor(scratch: ScratchDirectory, backend: ExecutionBackend) {
+  constructor(scratch: ScratchDirectory, backend: ExecutionBackend, redactor: Redactor = sampleRedactor()) {
     this.#scratch = scratch;
     this.store = ReceiptStore.open(scratch.make('data'));
     this.#keys = KeyRing.open(scratch.make('keys'));
     this.engine = new Engine({
       backend,
       store: this.store,
+      writer: new ReceiptWriter(this.store, this.#keys.logSigner),
       signer: this.#keys.signer,
-      admission: { maxConcurrent: 4, maxQueued: 64 },
+      redactor,
+      admission: { maxConcurrent: 4, memoryMb: 65_536, cpus: 64, maxQueued: 64, queueTimeoutMs: 600_000 },
       inlineFileBytes: 1 << 16,
     });
     this.#descriptors = descriptorsBesideStore();
     this.#children = childProcesses();
+  }
+
+  get publicKeyPem(): string {
+    return this.#keys.publicKeyPem;
   }
 
   /** Runs to the end and holds the stored receipt against what was answered. */
@@ -89,6 +98,7 @@ export class Laboratory implements Disposable {
 
 export function requestWith(changes: Partial<ExecutionRequest>): ExecutionRequest {
   return {
+    client: 'laboratory',
     program: { kind: 'command', argv: ['true'] },
     environment: { PATH },
     inputFiles: [],
@@ -99,10 +109,15 @@ export function requestWith(changes: Partial<ExecutionRequest>): ExecutionReques
     inheritedStdout: null,
     inheritedStderr: null,
     streamsCombined: false,
+    onQueued: null,
     onStarted: null,
     listener: null,
+    onInterrupted: null,
     timeoutMs: 30_000,
+    deadlineMs: null,
     limits: LIMITS,
+    observation: null,
+    fresh: false,
     ...changes,
   };
 }

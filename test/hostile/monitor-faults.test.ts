@@ -7,11 +7,12 @@ import { after, describe, it } from 'node:test';
 import { QemuMonitor } from '../../src/backends/qemu/qemu-monitor.js';
 import {
   type MachineRequest,
+  type MachineShape,
   type MonitorFacts,
   type VirtualMachine,
   type VirtualMachineMonitor,
 } from '../../src/backends/vm/machine.js';
-import { runOrThrow, runToCompletion } from '../../src/base/child-process.js';
+import { runOrThrow } from '../../src/base/child-process.js';
 import { defaultImageDirectory, openImage } from '../../src/images/locate.js';
 import { MANIFEST_FILE, PART_NAMES } from '../../src/images/manifest.js';
 import { writeImage } from '../contract/guest-image.js';
@@ -24,17 +25,26 @@ import {
   reasonToSkip,
   ScratchDirectory,
 } from '../contract/subject.js';
+import { reasonNotToMount, SmallDisk } from '../small-disk.js';
 import { assertStatus, Laboratory } from './laboratory.js';
 
 /** The real QEMU, which a test can reach between its launch and the first look at it. */
 class ReachableMonitor implements VirtualMachineMonitor {
   readonly name = 'qemu';
   readonly accelerators = ['tcg'] as const;
-  readonly #qemu = new QemuMonitor({ binary: 'qemu-system-x86_64', accelerators: ['tcg'] });
+  readonly #qemu = new QemuMonitor({
+    binary: 'qemu-system-x86_64',
+    accelerators: ['tcg'],
+    runtimeDirectory: scratch.make('spool'),
+  });
   onLaunched: ((pid: number) => void) | null = null;
 
   inspect(): Promise<MonitorFacts> {
     return this.#qemu.inspect();
+  }
+
+  freezeKey(shape: MachineShape): Promise<string> {
+    return this.#qemu.freezeKey(shape);
   }
 
   async launch(request: MachineRequest): Promise<VirtualMachine> {
@@ -254,20 +264,11 @@ async function flipBit(path: string): Promise<void> {
   await file.write(byte, 0, 1, at);
 }
 
-const mountable = skip ?? (await reasonNotToMount());
-
-async function reasonNotToMount(): Promise<string | null> {
-  if (process.getuid?.() !== 0) return 'only root can mount a small file system';
-  const directory = scratch.make('mount-trial');
-  const tried = await runToCompletion('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', directory]);
-  if (tried.exitCode !== 0) return `mount failed: ${tried.stderr.toString().trim()}`;
-  await runOrThrow('umount', [directory]);
-  return null;
-}
+const mountable = skip ?? (await reasonNotToMount(scratch));
 
 describe('a host whose disk is full', { skip: mountable ?? false }, () => {
   it('cannot make a workspace: disk_full, and nothing is started', async () => {
-    await using disk = await SmallDisk.mount('full', '16k');
+    await using disk = await SmallDisk.mount(scratch, 'full', '16k');
     using other = new Laboratory(scratch, makeQemuBackend(scratch, { spoolDirectory: disk.path }));
     const ended = await other.run({});
     assertStatus(ended, 'infra_error');
@@ -275,7 +276,7 @@ describe('a host whose disk is full', { skip: mountable ?? false }, () => {
   });
 
   it('gives the program an I/O error for what does not fit, and goes on', async () => {
-    await using disk = await SmallDisk.mount('small', '4m');
+    await using disk = await SmallDisk.mount(scratch, 'small', '4m');
     using other = new Laboratory(scratch, makeQemuBackend(scratch, { spoolDirectory: disk.path }));
     const ended = await other.shell(
       'dd if=/dev/zero of=large bs=1M count=24 conv=fsync || { rm large; exit 9; }',
@@ -284,7 +285,7 @@ describe('a host whose disk is full', { skip: mountable ?? false }, () => {
   });
 
   it('cannot take output files: the execution fails, and the receipt says why', async () => {
-    await using disk = await SmallDisk.mount('output', '8m');
+    await using disk = await SmallDisk.mount(scratch, 'output', '8m');
     using other = new Laboratory(scratch, makeQemuBackend(scratch, { spoolDirectory: disk.path }));
     const ended = await other.shell('head -c 6000000 /dev/urandom > large; sync');
     assertStatus(ended, 'infra_error');
@@ -292,24 +293,6 @@ describe('a host whose disk is full', { skip: mountable ?? false }, () => {
     assert.equal(ended.filesComplete, false);
   });
 });
-
-class SmallDisk implements AsyncDisposable {
-  readonly path: string;
-
-  private constructor(path: string) {
-    this.path = path;
-  }
-
-  static async mount(name: string, size: string): Promise<SmallDisk> {
-    const path = scratch.make(`disk-${name}`);
-    await runOrThrow('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', path]);
-    return new SmallDisk(path);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await runOrThrow('umount', [this.path]);
-  }
-}
 
 describe('an accelerator that is there but does not work', { skip: skip ?? false }, () => {
   it('is passed over, with the reason', async () => {

@@ -6,11 +6,12 @@ import { makeQemuBackend, reasonToSkip, ScratchDirectory } from '../contract/sub
 import { assertStatus, Laboratory, textOf } from './laboratory.js';
 
 const scratch = new ScratchDirectory();
-const backend = makeQemuBackend(scratch);
+const backend = makeQemuBackend(scratch, { poolSize: 0 });
 const skip = await reasonToSkip(backend);
 const laboratory = new Laboratory(scratch, backend);
 
-after(() => {
+after(async () => {
+  await backend.close();
   laboratory[Symbol.dispose]();
   scratch[Symbol.dispose]();
 });

@@ -1,4 +1,4 @@
 import { candidate } from '../contract/subject.js';
 import { describeHostilePrograms } from './programs.js';
 
-await describeHostilePrograms(candidate('qemu'));
+await describeHostilePrograms(candidate('qemu-clones'));

@@ -13,7 +13,8 @@ export async function describeHostilePrograms(candidate: Candidate): Promise<voi
   const backend = candidate.create(scratch);
   const skip = await reasonToSkip(backend);
   const laboratory = new Laboratory(scratch, backend);
-  after(() => {
+  after(async () => {
+    await backend.close();
     laboratory[Symbol.dispose]();
     scratch[Symbol.dispose]();
   });

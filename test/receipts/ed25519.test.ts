@@ -10,9 +10,9 @@ import {
   Sha256,
   sha256,
 } from '../../src/receipts/crypto.js';
-import { Ed25519Signer } from '../../src/receipts/signer.js';
-import { encodeSpkiPem } from '../../src/receipts/spki.js';
-import { Ed25519Verifier } from '../../src/receipts/verifier.js';
+import { KeySigner } from '../../src/receipts/signer.js';
+import { ed25519PublicKey, encodeSpkiPem, rawPublicKey } from '../../src/receipts/spki.js';
+import { KeyVerifier } from '../../src/receipts/verifier.js';
 import { privateKeyPem, SIGNER, utf8, VERIFIER } from './sample.js';
 
 interface Vectors {
@@ -29,12 +29,12 @@ describe('Ed25519: RFC 8032 section 7.1', () => {
     const name = `message of ${vector.message.length / 2} bytes`;
     it(`derives the public key and the signature (${name})`, async () => {
       const key = importPrivateKey(privateKeyPem(vector.secret));
-      assert.equal(Buffer.from(key.publicKey).toString('hex'), vector.public);
+      assert.equal(Buffer.from(rawPublicKey(key.publicKey)).toString('hex'), vector.public);
       assert.equal(Buffer.from(await key.sign(hex(vector.message))).toString('hex'), vector.signature);
     });
 
     it(`accepts the signature, and nothing near it (${name})`, async () => {
-      const verifier = Ed25519Verifier.fromPem(encodeSpkiPem(hex(vector.public)));
+      const verifier = KeyVerifier.fromPem(encodeSpkiPem(ed25519PublicKey(hex(vector.public))));
       const message = hex(vector.message);
       const signature = hex(vector.signature);
       assert.equal(await verifier.verify(message, signature), true);
@@ -78,33 +78,33 @@ describe('keys', () => {
 
   it('are read from PEM with CRLF line ends and white space around it', () => {
     const pem = `\n${SIGNER.publicKeyPem.replaceAll('\n', '\r\n')}  \n`;
-    assert.equal(Ed25519Verifier.fromPem(pem).keyId, SIGNER.keyId);
+    assert.equal(KeyVerifier.fromPem(pem).keyId, SIGNER.keyId);
   });
 
   it('refuses public keys of other kinds, private keys, and text that is no key', () => {
-    const p256 = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({
+    const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey.export({
       type: 'spki',
       format: 'pem',
     });
     const x25519 = generateKeyPairSync('x25519').publicKey.export({ type: 'spki', format: 'pem' });
     const short = SIGNER.publicKeyPem.replace(/\n.{4}/, '\n');
-    for (const pem of [p256, x25519, generatePrivateKeyPem(), short, '', 'ssh-ed25519 AAAA']) {
-      assert.throws(() => Ed25519Verifier.fromPem(pem.toString()), invalid);
+    for (const pem of [p384, x25519, generatePrivateKeyPem(), short, '', 'ssh-ed25519 AAAA']) {
+      assert.throws(() => KeyVerifier.fromPem(pem.toString()), invalid);
     }
-    assert.throws(() => Ed25519Verifier.fromPem(SIGNER.publicKeyPem + SIGNER.publicKeyPem), invalid);
+    assert.throws(() => KeyVerifier.fromPem(SIGNER.publicKeyPem + SIGNER.publicKeyPem), invalid);
   });
 
   it('refuses private keys of other kinds, encrypted ones, and text that is no key', () => {
     const pkcs8 = { type: 'pkcs8', format: 'pem' } as const;
-    const p256 = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export(pkcs8);
+    const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey.export(pkcs8);
     const ed448 = generateKeyPairSync('ed448').privateKey.export(pkcs8);
     const encrypted = generateKeyPairSync('ed25519').privateKey.export({
       ...pkcs8,
       cipher: 'aes-256-cbc',
       passphrase: 'secret',
     });
-    for (const pem of [p256, ed448, encrypted, SIGNER.publicKeyPem, '']) {
-      assert.throws(() => Ed25519Signer.fromPem(pem.toString()), invalid);
+    for (const pem of [p384, ed448, encrypted, SIGNER.publicKeyPem, '']) {
+      assert.throws(() => KeySigner.fromPem(pem.toString()), invalid);
     }
   });
 });

@@ -75,6 +75,31 @@ describe('KeyRing', () => {
     }
   });
 
+  it('makes the key of the log when it is first needed, keeps it through rotations, and gives its public key', (t) => {
+    const directory = temporaryDirectory(t);
+    const ring = KeyRing.open(directory);
+    assert.deepEqual(ring.logVerifiers(), []);
+    const { vkey } = ring.logSigner;
+    ring.rotate('ecdsa-p256');
+    assert.equal(KeyRing.open(directory).logSigner.vkey, vkey);
+    assert.deepEqual(
+      ring.logVerifiers().map((key) => key.vkey),
+      [vkey],
+    );
+    assert.equal(modeOf(join(directory, 'log-key.pem')), 0o600);
+    chmodSync(join(directory, 'log-key.pem'), 0o640);
+    assert.throws(() => KeyRing.open(directory).logSigner, { code: 'key_unsafe' });
+  });
+
+  it('signs with the kind of key that it is told, and with that kind again', (t) => {
+    const ring = KeyRing.open(temporaryDirectory(t));
+    assert.equal(ring.algorithm, 'ed25519');
+    ring.rotate('ecdsa-p256');
+    assert.equal(ring.algorithm, 'ecdsa-p256');
+    ring.rotate();
+    assert.equal(ring.algorithm, 'ecdsa-p256');
+  });
+
   it('gives public keys by their id, and nothing for any other name', (t) => {
     const ring = KeyRing.open(temporaryDirectory(t));
     assert.equal(ring.publicKeyOf(ring.signer.keyId), ring.publicKeyPem);

@@ -7,9 +7,10 @@ import { describe, it } from 'node:test';
 import { encodeBundle, parseReceiptFile } from '../../src/receipts/bundle.js';
 import { generatePrivateKeyPem } from '../../src/receipts/crypto.js';
 import { preAuthenticationEncoding } from '../../src/receipts/dsse.js';
-import { Ed25519Signer } from '../../src/receipts/signer.js';
+import { KeySigner } from '../../src/receipts/signer.js';
 import { buildStatement, signStatement } from '../../src/receipts/statement.js';
 import { samplePredicate, sampleReceipt, SIGNER } from './sample.js';
+import { sampleProof } from './sample-log.js';
 import { temporaryDirectory } from './temporary-directory.js';
 
 const VERIFY = ['pkeyutl', '-verify', '-pubin', '-rawin'];
@@ -36,7 +37,7 @@ describe('OpenSSL, which knows nothing of us', () => {
     { skip: missing('openssl') },
     async (t) => {
       const directory = temporaryDirectory(t);
-      const signer = Ed25519Signer.fromPem(generatePrivateKeyPem());
+      const signer = KeySigner.fromPem(generatePrivateKeyPem());
       const receipt = await signStatement(buildStatement(samplePredicate()), signer);
       const { envelope } = parseReceiptFile(receipt.envelopeBytes);
       const file = (name: string, content: Uint8Array | string): string => {
@@ -49,6 +50,29 @@ describe('OpenSSL, which knows nothing of us', () => {
         spawnSync('openssl', [...VERIFY, '-inkey', key, '-in', message, '-sigfile', signature]).status;
 
       const encoded = preAuthenticationEncoding(envelope.payloadType, envelope.payload);
+      assert.equal(verify(file('pae', encoded)), 0);
+      encoded[encoded.length - 1] = 0x20;
+      assert.equal(verify(file('changed', encoded)), 1);
+    },
+  );
+
+  it(
+    'accepts a P-256 signature over the PAE, and refuses one over a changed PAE',
+    { skip: missing('openssl') },
+    async (t) => {
+      const directory = temporaryDirectory(t);
+      const signer = KeySigner.fromPem(generatePrivateKeyPem('ecdsa-p256'));
+      const receipt = await signStatement(buildStatement(samplePredicate()), signer);
+      const { envelope } = parseReceiptFile(receipt.envelopeBytes);
+      const encoded = preAuthenticationEncoding(envelope.payloadType, envelope.payload);
+      const file = (name: string, content: Uint8Array | string): string => {
+        writeFileSync(join(directory, name), content);
+        return join(directory, name);
+      };
+      const key = file('key.pem', signer.publicKeyPem);
+      const signature = file('signature', envelope.signatures[0]?.sig ?? '');
+      const verify = (message: string): number | null =>
+        spawnSync('openssl', ['dgst', '-sha256', '-verify', key, '-signature', signature, message]).status;
       assert.equal(verify(file('pae', encoded)), 0);
       encoded[encoded.length - 1] = 0x20;
       assert.equal(verify(file('changed', encoded)), 1);
@@ -83,7 +107,7 @@ describe('the golden receipt', () => {
   it('is made again, byte for byte, from the same execution and key', async () => {
     const { receipt } = await sampleReceipt();
     assert.equal(
-      Buffer.from(encodeBundle(receipt, SIGNER.publicKeyPem)).toString(),
+      Buffer.from(encodeBundle(receipt, SIGNER.publicKeyPem, sampleProof(receipt.envelopeBytes))).toString(),
       readFileSync(GOLDEN, 'utf8'),
     );
     assert.equal(SIGNER.publicKeyPem, readFileSync(GOLDEN_KEY, 'utf8'));

@@ -1,6 +1,8 @@
 /** Shared by the tests of this room: a small, valid receipt, and the key of RFC 8032 section 7.1, TEST 1. */
-import { Ed25519Signer } from '../../src/receipts/signer.js';
-import { Ed25519Verifier } from '../../src/receipts/verifier.js';
+import { privateKeyPem } from './private-key.js';
+import { sampleProof } from './sample-log.js';
+import { KeySigner } from '../../src/receipts/signer.js';
+import { KeyVerifier } from '../../src/receipts/verifier.js';
 import { encodeBundle } from '../../src/receipts/bundle.js';
 import { canonicalBytes } from '../../src/receipts/canonical-json.js';
 import { sha256 } from '../../src/receipts/crypto.js';
@@ -10,14 +12,10 @@ import { buildStatement, type SignedReceipt, signStatement } from '../../src/rec
 
 export const RFC8032_TEST1_SEED = '9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60';
 
-/** RFC 8410 section 7: the PKCS#8 form of an Ed25519 seed is these bytes and the seed. */
-export function privateKeyPem(seedHex: string): string {
-  const der = Buffer.from(`302e020100300506032b657004220420${seedHex}`, 'hex').toString('base64');
-  return `-----BEGIN PRIVATE KEY-----\n${der}\n-----END PRIVATE KEY-----\n`;
-}
+export { privateKeyPem } from './private-key.js';
 
-export const SIGNER = Ed25519Signer.fromPem(privateKeyPem(RFC8032_TEST1_SEED));
-export const VERIFIER = Ed25519Verifier.fromPem(SIGNER.publicKeyPem);
+export const SIGNER = KeySigner.fromPem(privateKeyPem(RFC8032_TEST1_SEED));
+export const VERIFIER = KeyVerifier.fromPem(SIGNER.publicKeyPem);
 
 export const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -105,7 +103,7 @@ export async function sampleReceipt(
 
 export async function sampleBundle(): Promise<Uint8Array> {
   const { receipt } = await sampleReceipt();
-  return encodeBundle(receipt, SIGNER.publicKeyPem);
+  return encodeBundle(receipt, SIGNER.publicKeyPem, sampleProof(receipt.envelopeBytes));
 }
 
 /** A properly signed bundle around any payload at all: what a careless holder of the key could make. */
@@ -113,5 +111,6 @@ export async function bundleOver(payload: Uint8Array, payloadType = PAYLOAD_TYPE
   const sig = await SIGNER.sign(preAuthenticationEncoding(payloadType, payload));
   const envelope = { payloadType, payload, signatures: [{ keyid: SIGNER.keyId, sig }] };
   const envelopeBytes = canonicalBytes(envelopeToJson(envelope));
-  return encodeBundle({ receiptId: sha256(payload), envelopeBytes }, SIGNER.publicKeyPem);
+  const proof = sampleProof(envelopeBytes);
+  return encodeBundle({ receiptId: sha256(payload), envelopeBytes }, SIGNER.publicKeyPem, proof);
 }

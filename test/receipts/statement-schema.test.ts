@@ -4,72 +4,54 @@ import { describe, it } from 'node:test';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../src/receipts/json-value.js';
 import { buildStatement } from '../../src/receipts/statement.js';
 import { STATEMENT_SCHEMA } from '../../src/receipts/statement-schema.js';
+import { observedPredicate } from './observed-sample.js';
+import { at, changed, placesIn } from './places.js';
 import { samplePredicate } from './sample.js';
 
 const json = (value: unknown): JsonValue => JSON.parse(JSON.stringify(value)) as JsonValue;
 const valid = json(buildStatement(samplePredicate()));
 const problemOf = (statement: JsonValue): string | null => STATEMENT_SCHEMA(statement, 'statement');
 
-/** Every place in a document, as the keys that lead there. */
-function* placesIn(value: JsonValue, path: readonly string[] = []): Generator<readonly string[]> {
-  if (path.length > 0) yield path;
-  if (typeof value !== 'object' || value === null) return;
-  for (const [key, member] of Object.entries(value)) yield* placesIn(member, [...path, key]);
-}
-
-/** A copy in which the value at a place was replaced, or removed when the change gives undefined. */
-function changed(
-  value: JsonValue,
-  path: readonly string[],
-  change: (old: JsonValue) => JsonValue | undefined,
-): JsonValue {
-  const [key, ...rest] = path;
-  const copy = structuredClone(value) as Record<string, JsonValue>;
-  if (key === undefined) throw new Error('no place given');
-  const old = copy[key] as JsonValue;
-  const replacement = rest.length > 0 ? changed(old, rest, change) : change(old);
-  // Array elements stay where they are: JSON.stringify of the copy would write a removed one as null anyway.
-  if (replacement === undefined) Reflect.deleteProperty(copy, key);
-  else copy[key] = replacement;
-  return copy;
-}
-
-function at(value: JsonValue, path: readonly string[]): JsonValue {
-  return path.reduce<JsonValue>((inner, key) => (inner as JsonObject)[key] as JsonValue, value);
-}
-
 /** Places whose names are data: fields of them may come and go. */
-const TABLES = ['boot_stages', 'image', 'dropped'];
+const TABLES = ['boot_stages', 'image', 'dropped', 'omitted', 'counts'];
 const isInTable = (path: readonly string[]): boolean => path.some((key) => TABLES.includes(key));
 
-describe('the statement schema', () => {
-  it('accepts the sample', () => {
-    assert.equal(problemOf(valid), null);
+const SAMPLES: Readonly<Record<string, JsonValue>> = {
+  'of an execution in a guest': valid,
+  'of an observed command': json(buildStatement(observedPredicate())),
+};
+
+for (const [sample, document] of Object.entries(SAMPLES)) {
+  describe(`the statement schema, given the sample ${sample}`, () => {
+    it('accepts it', () => {
+      assert.equal(problemOf(document), null);
+    });
+
+    for (const path of placesIn(document)) {
+      it(`holds ${path.join('.')} to its type`, () => {
+        const wrong = typeof at(document, path) === 'boolean' ? 'true' : true;
+        assert.ok(problemOf(changed(document, path, () => wrong))?.startsWith('statement.'));
+      });
+    }
+
+    for (const path of placesIn(document)) {
+      if (isInTable(path.slice(0, -1)) || /^\d+$/.test(path.at(-1) ?? '')) continue;
+      it(`demands ${path.join('.')}`, () => {
+        assert.match(problemOf(changed(document, path, () => undefined)) ?? '', /is missing$|base64$/);
+      });
+    }
+
+    for (const path of placesIn(document)) {
+      if (!isJsonObject(at(document, path))) continue;
+      it(`refuses an unknown field in ${path.join('.')}`, () => {
+        const extended = changed(document, path, (old) => ({ ...(old as JsonObject), Unknown: 1 }));
+        assert.match(problemOf(extended) ?? '', /Unknown|base64/);
+      });
+    }
   });
+}
 
-  for (const path of placesIn(valid)) {
-    const name = path.join('.');
-    it(`holds ${name} to its type`, () => {
-      const wrong = typeof at(valid, path) === 'boolean' ? 'true' : true;
-      assert.ok(problemOf(changed(valid, path, () => wrong))?.startsWith('statement.'));
-    });
-  }
-
-  for (const path of placesIn(valid)) {
-    if (isInTable(path.slice(0, -1)) || /^\d+$/.test(path.at(-1) ?? '')) continue;
-    it(`demands ${path.join('.')}`, () => {
-      assert.match(problemOf(changed(valid, path, () => undefined)) ?? '', /is missing$|base64$/);
-    });
-  }
-
-  for (const path of placesIn(valid)) {
-    if (!isJsonObject(at(valid, path))) continue;
-    it(`refuses an unknown field in ${path.join('.')}`, () => {
-      const extended = changed(valid, path, (old) => ({ ...(old as JsonObject), Unknown: 1 }));
-      assert.match(problemOf(extended) ?? '', /Unknown|base64/);
-    });
-  }
-
+describe('the statement schema', () => {
   const bad: readonly (readonly [string, JsonValue, string?])[] = [
     ['version', 2],
     ['execution_id', '01890a5d-ac96-4000-8000-000000000001', 'a UUID of another version'],

@@ -43,7 +43,8 @@ describe('signStatement', () => {
     const envelope = parseEnvelope(JSON.parse(Buffer.from(receipt.envelopeBytes).toString()) as JsonValue);
     assert.deepEqual(Buffer.from(envelope.payload), Buffer.from(payload));
     const [signature] = envelope.signatures;
-    assert.equal(signature?.keyid, SIGNER.keyId);
+    assert.ok(signature !== undefined);
+    assert.equal(signature.keyid, SIGNER.keyId);
     assert.equal(
       await VERIFIER.verify(preAuthenticationEncoding(PAYLOAD_TYPE, payload), signature.sig),
       true,

@@ -97,7 +97,7 @@ describe('ReceiptStore: the file', () => {
     'from a newer version': (file) => {
       using raw = disposable(new Database(file));
       raw.database.pragma('application_id = 0x474c4853');
-      raw.database.pragma('user_version = 2');
+      raw.database.pragma('user_version = 1000');
     },
     'that another program made': (file) => {
       using raw = disposable(new Database(file));

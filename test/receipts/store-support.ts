@@ -8,6 +8,7 @@ import { type Artifacts, type Predicate, type Statement } from '../../src/receip
 import { type SignedReceipt } from '../../src/receipts/statement.js';
 import { type BegunExecution, ReceiptStore, type StoredOutputs } from '../../src/receipts/store.js';
 import { textFromBytes } from '../../src/receipts/text.js';
+import { LOG_SIGNER } from './sample-log.js';
 import { executionId, samplePredicate, sampleReceipt } from './sample.js';
 import { temporaryDirectory } from './temporary-directory.js';
 
@@ -48,6 +49,17 @@ export function begun(number = 1): BegunExecution {
   };
 }
 
+/** Stores and logs one receipt; throws what refused it. */
+export function finish(
+  store: ReceiptStore,
+  receipt: SignedReceipt,
+  statement: Statement,
+  outputs: StoredOutputs,
+): void {
+  const [refusal] = store.append([{ receipt, statement, outputs }], LOG_SIGNER);
+  if (refusal !== null) throw refusal ?? new Error('no answer');
+}
+
 export async function storeReceipt(
   store: ReceiptStore,
   number: number,
@@ -56,7 +68,7 @@ export async function storeReceipt(
 ): Promise<{ statement: Statement; receipt: SignedReceipt }> {
   const made = await sampleReceipt({ execution_id: executionId(number), ...overrides });
   store.begin(begun(number));
-  store.finish(made.receipt, made.statement, outputs);
+  finish(store, made.receipt, made.statement, outputs);
   return made;
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ReceiptStore, type StoredOutputs } from '../../src/receipts/store.js';
 import { executionId, sampleReceipt, utf8 } from './sample.js';
-import { NO_OUTPUTS, failed, MIB, openStore, openRaw, begun, storeReceipt } from './store-support.js';
+import { NO_OUTPUTS, failed, finish, MIB, openStore, openRaw, begun, storeReceipt } from './store-support.js';
 
 describe('ReceiptStore: one execution', () => {
   it('is unfinished from begin to finish, and gives back what was begun', async (t) => {
@@ -11,7 +11,7 @@ describe('ReceiptStore: one execution', () => {
     assert.deepEqual(store.unfinished(), [begun()]);
     assert.equal(store.getByExecution(executionId()), null);
     const { statement, receipt } = await sampleReceipt();
-    store.finish(receipt, statement, NO_OUTPUTS);
+    finish(store, receipt, statement, NO_OUTPUTS);
     assert.deepEqual(store.unfinished(), []);
   });
 
@@ -33,6 +33,7 @@ describe('ReceiptStore: one execution', () => {
       signal: null,
       backend: 'qemu',
       isolation: 'vm-tcg',
+      outputsDroppedAt: null,
     };
     assert.deepEqual(stored, { ...summary, envelope: stored.envelope });
     assert.deepEqual(store.getByExecution(executionId()), stored);
@@ -73,17 +74,17 @@ describe('ReceiptStore: one execution', () => {
     );
     assert.throws(
       () => {
-        store.finish(receipt, statement, NO_OUTPUTS);
+        finish(store, receipt, statement, NO_OUTPUTS);
       },
       { ...failed, message: /already has/ },
     );
     const other = await sampleReceipt({ finished_at: '2025-01-02T03:04:08.000Z' });
     assert.throws(() => {
-      store.finish(other.receipt, other.statement, NO_OUTPUTS);
+      finish(store, other.receipt, other.statement, NO_OUTPUTS);
     }, failed);
     const unbegun = await sampleReceipt({ execution_id: executionId(9) });
     assert.throws(() => {
-      store.finish(unbegun.receipt, unbegun.statement, NO_OUTPUTS);
+      finish(store, unbegun.receipt, unbegun.statement, NO_OUTPUTS);
     }, failed);
     assert.equal(store.list({ limit: 10, before: null }).length, 1);
   });
@@ -95,7 +96,7 @@ describe('ReceiptStore: one execution', () => {
     const { receipt } = await sampleReceipt({ provenance: 'guest' });
     assert.throws(
       () => {
-        store.finish(receipt, statement, NO_OUTPUTS);
+        finish(store, receipt, statement, NO_OUTPUTS);
       },
       { ...failed, message: /another/ },
     );
@@ -154,7 +155,7 @@ describe('ReceiptStore: all or nothing', () => {
       const { statement, receipt } = await sampleReceipt();
       assert.throws(
         () => {
-          store.finish(receipt, statement, make());
+          finish(store, receipt, statement, make());
         },
         (thrown: Error) =>
           /^[\x20-\x7e]+$/.test(thrown.message) && (thrown as { code?: string }).code === 'store_failed',
@@ -164,7 +165,7 @@ describe('ReceiptStore: all or nothing', () => {
         assert.equal(raw.prepare(`SELECT count(*) FROM ${table}`).pluck().get(), 0, table);
       }
       assert.equal(store.unfinished().length, 1);
-      store.finish(receipt, statement, NO_OUTPUTS);
+      finish(store, receipt, statement, NO_OUTPUTS);
       assert.equal(store.list({ limit: 10, before: null }).length, 1);
     });
   }

@@ -9,10 +9,16 @@ import { generatePrivateKeyPem, sha256 } from '../../src/receipts/crypto.js';
 import { envelopeToJson, preAuthenticationEncoding } from '../../src/receipts/dsse.js';
 import { type JsonObject, type JsonValue } from '../../src/receipts/json-value.js';
 import { PAYLOAD_TYPE } from '../../src/receipts/receipt.js';
-import { Ed25519Signer } from '../../src/receipts/signer.js';
+import { KeySigner } from '../../src/receipts/signer.js';
 import { buildStatement, encodePayload } from '../../src/receipts/statement.js';
-import { Ed25519Verifier } from '../../src/receipts/verifier.js';
-import { type CheckName, type VerificationReport, verifyReceipt } from '../../src/receipts/verify.js';
+import { KeyVerifier } from '../../src/receipts/verifier.js';
+import {
+  type CheckName,
+  type VerificationReport,
+  verifyReceipt,
+  type VerifyOptions,
+} from '../../src/receipts/verify.js';
+import { LOG_VERIFIER, sampleProof } from './sample-log.js';
 import {
   bundleOver,
   sampleBundle,
@@ -23,12 +29,12 @@ import {
   VERIFIER,
 } from './sample.js';
 
-const trusted = { trustedKeys: [VERIFIER] };
+const trusted = { trustedKeys: [VERIFIER], logKeys: [LOG_VERIFIER] };
 const bundle = await sampleBundle();
 const bundleText = Buffer.from(bundle).toString();
 const statement = buildStatement(samplePredicate());
-const other = Ed25519Signer.fromPem(generatePrivateKeyPem());
-const otherVerifier = Ed25519Verifier.fromPem(other.publicKeyPem);
+const other = KeySigner.fromPem(generatePrivateKeyPem());
+const otherVerifier = KeyVerifier.fromPem(other.publicKeyPem);
 
 const outcomeOf = (report: VerificationReport, name: CheckName): string | undefined =>
   report.checks.find((check) => check.name === name)?.outcome;
@@ -40,7 +46,7 @@ async function assertFails(
   bytes: Uint8Array,
   name: CheckName,
   reason: RegExp,
-  options = trusted,
+  options: VerifyOptions = trusted,
 ): Promise<void> {
   const report = await verifyReceipt(bytes, options);
   assert.equal(report.valid, false);
@@ -66,10 +72,15 @@ describe('verifyReceipt: a receipt as it was made', () => {
         'canonical_payload passed',
         'statement_schema passed',
         'consistency passed',
+        'log_entry passed',
+        'log_time passed',
+        'log_checkpoint passed',
+        'log_inclusion passed',
         'output_bytes not_checked',
         'clock not_checked',
         'host_truthfulness not_checked',
         'completeness not_checked',
+        'log_forks not_checked',
       ],
     );
   });
@@ -149,7 +160,11 @@ describe('verifyReceipt: attacks', () => {
       outcome: { status: 'error', exit_code: 1, signal: null, error: null },
     });
     const { receipt: original } = await sampleReceipt();
-    const swapped = encodeBundle({ ...receipt, receiptId: original.receiptId }, SIGNER.publicKeyPem);
+    const swapped = encodeBundle(
+      { ...receipt, receiptId: original.receiptId },
+      SIGNER.publicKeyPem,
+      sampleProof(receipt.envelopeBytes),
+    );
     await assertFails(swapped, 'receipt_id', new RegExp(receipt.receiptId));
   });
 
@@ -273,7 +288,7 @@ describe('verifyReceipt: damaged files', () => {
     // PEM form. So no change of one byte leaves the meaning as it was, and every single one must be refused; inside the
     // envelope also without handing on a statement, outside of it with none but the one that was signed.
     it(`no single byte may have ${name}`, async () => {
-      const envelopeEnd = bundleText.indexOf('"media_type"');
+      const envelopeEnd = bundleText.indexOf('"log"');
       for (let index = 0; index < bundle.length; index += 1) {
         const damaged = Uint8Array.from(bundle);
         damaged[index] = flip(bundle[index] ?? 0);

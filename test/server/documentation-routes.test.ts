@@ -35,6 +35,9 @@ describe('GET /openapi.json', () => {
   it('has every path of the API', () => {
     assert.deepEqual(Object.keys(document.paths).sort(), [
       '/health',
+      '/log/checkpoint',
+      '/log/tile/{path}',
+      '/metrics',
       '/receipts',
       '/receipts/{id}',
       '/receipts/{id}/files/{path}',
@@ -61,6 +64,14 @@ describe('GET /openapi.json', () => {
       assert.deepEqual(responses[status]?.content?.['application/problem+json']?.schema, {
         $ref: '#/components/schemas/Problem',
       });
+  });
+
+  it('describes both forms of the answer to a run', () => {
+    const { content = {} } = document.paths['/run']?.['post']?.responses['200'] ?? {};
+    assert.deepEqual(Object.keys(content).sort(), ['application/json', 'text/event-stream']);
+    assert.match(JSON.stringify(content['application/json']), /receipt_id/u);
+    for (const event of ['queued', 'started', 'stdout', 'stderr', 'result', 'problem'])
+      assert.match(JSON.stringify(content['text/event-stream']), new RegExp(`\\b${event}\\b`, 'u'));
   });
 
   it('has examples of requests that the server accepts', async () => {

@@ -12,6 +12,7 @@ const READY: BackendStatus = {
     vmmVersion: 'QEMU 7.2.22',
     enforcesLimits: true,
     imageDigests: { kernel: 'ab'.repeat(32) },
+    snapshot: null,
     notes: ['emulated'],
   },
 };
@@ -32,6 +33,7 @@ describe('GET /health', () => {
         isolation: 'vm-tcg',
         vmm_version: 'QEMU 7.2.22',
         image: { kernel: 'ab'.repeat(32) },
+        snapshot: null,
         notes: ['emulated'],
       },
       in_flight: 0,

@@ -32,13 +32,15 @@ const summary = (index: number): ReceiptSummary => ({
   signal: null,
   backend: 'qemu',
   isolation: 'vm-tcg',
+  outputsDroppedAt: null,
 });
 const SUMMARIES = Array.from({ length: 5 }, (_, index) => summary(5 - index));
 
 /** A store with one receipt for GET by id, and five summaries. */
 const store: ReceiptReader = {
   ...EMPTY_STORE,
-  get: (id) => (id === RECEIPT_ID ? { receiptId: id, keyId: 'key', envelope: ENVELOPE } : null),
+  get: (id) =>
+    id === RECEIPT_ID ? { receiptId: id, keyId: 'key', envelope: ENVELOPE, outputsDroppedAt: null } : null,
   list: ({ limit, before }) => {
     const index = before === null ? -1 : SUMMARIES.findIndex((one) => one.receiptId === before);
     if (before !== null && index === -1) throw new GlasshouseError('not_found', 'No.', { field: 'before' });
@@ -131,6 +133,7 @@ describe('GET /receipts', () => {
         signal: null,
         backend: 'qemu',
         isolation: 'vm-tcg',
+        outputs_dropped_at: null,
       },
     ]);
   });
@@ -140,6 +143,73 @@ describe('GET /receipts', () => {
       assert.deepEqual((await problemOf(await get(`/receipts?limit=${limit}`))).field, 'limit');
     assert.equal((await problemOf(await get('/receipts?before=x'))).status, 400);
     assert.equal((await problemOf(await get(`/receipts?before=${UNKNOWN_ID}`))).status, 404);
+  });
+});
+
+describe('GET /receipts with filters', () => {
+  it('hands them to the store and on to the next page', async () => {
+    const asked: unknown[] = [];
+    const list: ReceiptReader['list'] = (page, filter) => {
+      asked.push({ ...page, ...filter });
+      return store.list(page, filter);
+    };
+    await using filtering = await startServer({ store: { ...store, list } });
+    const query = `status=ok,error&since=2026-01-31&until=2026-02-01T00:00:00Z&backend=qemu&code_sha256=${RECEIPT_ID}&text=a+b`;
+    const answer = (await (await fetch(`${filtering.url}/receipts?limit=2&${query}`)).json()) as {
+      next: string;
+    };
+    const filter = {
+      statuses: ['ok', 'error'],
+      since: '2026-01-31T00:00:00.000Z',
+      until: '2026-02-01T00:00:00.000Z',
+      backend: 'qemu',
+      codeSha256: RECEIPT_ID,
+      text: 'a b',
+    };
+    assert.deepEqual(asked, [{ limit: 3, before: null, ...filter }]);
+    assert.equal((await fetch(filtering.url + answer.next)).status, 200);
+    assert.deepEqual(asked[1], { limit: 3, before: summary(4).receiptId, ...filter });
+  });
+
+  it('refuses what is none', async () => {
+    for (const [field, value] of [
+      ['status', 'great'],
+      ['status', 'ok,'],
+      ['since', 'yesterday'],
+      ['since', '2026-13-01'],
+      ['until', '2026-01-01T00:00:00'],
+      ['backend', 'Q'],
+      ['code_sha256', 'abc'],
+      ['text', ''],
+    ] as const) {
+      const { status, field: named } = await problemOf(await get(`/receipts?${field}=${value}`));
+      assert.deepEqual([status, named], [400, field], `${field}=${value}`);
+    }
+  });
+});
+
+describe('outputs that retention has dropped', () => {
+  it('are gone, while those that were never kept are not found', async () => {
+    const dropped: ReceiptReader = {
+      ...store,
+      get: (id) => ({
+        receiptId: id,
+        keyId: 'key',
+        envelope: ENVELOPE,
+        outputsDroppedAt: '2026-01-02T03:04:05.678Z',
+      }),
+      readStdout: () => null,
+      fileEntry: () => null,
+    };
+    await using pruned = await startServer({ store: dropped });
+    for (const path of ['stdout', 'stderr', 'files/a']) {
+      const { status, code, detail } = await problemOf(
+        await fetch(`${pruned.url}/receipts/${RECEIPT_ID}/${path}`),
+      );
+      assert.deepEqual([status, code], [410, 'gone']);
+      assert.match(detail, /2026-01-02T03:04:05\.678Z/);
+    }
+    assert.equal((await fetch(`${pruned.url}/receipts/${RECEIPT_ID}?format=dsse`)).status, 200);
   });
 });
 

@@ -12,7 +12,7 @@ const config = loadConfiguration({
   surroundings: surroundings(),
 });
 const resolve = (body: Partial<RunBody>): ReturnType<typeof resolveRunRequest> =>
-  resolveRunRequest({ code: 'pass', ...body }, config);
+  resolveRunRequest({ code: 'pass', ...body }, config, '192.0.2.1');
 
 function refusal(body: Partial<RunBody>): string {
   try {
@@ -27,6 +27,7 @@ function refusal(body: Partial<RunBody>): string {
 describe('a run request', () => {
   it('gets every default', () => {
     assert.deepEqual(resolve({ code: 'print(2+2)' }), {
+      client: '192.0.2.1',
       program: { kind: 'python', code: 'print(2+2)', args: [] },
       environment: {},
       inputFiles: [],
@@ -37,9 +38,14 @@ describe('a run request', () => {
       inheritedStdout: null,
       inheritedStderr: null,
       streamsCombined: false,
+      onQueued: null,
       onStarted: null,
       listener: null,
+      onInterrupted: null,
       timeoutMs: 10_000,
+      deadlineMs: null,
+      observation: null,
+      fresh: false,
       limits: { memoryMb: 128, cpus: 1, diskMb: 64, pids: 64, outputBytes: 1_048_576 },
     });
   });
@@ -54,10 +60,12 @@ describe('a run request', () => {
         { path: 'a/bytes', content: '/wA=', encoding: 'base64', executable: true },
       ],
       timeout_ms: 1,
+      deadline_ms: 2,
       limits: { memory_mb: 256, cpus: 2, disk_mb: 1, pids: 3, output_bytes: 4 },
       network: false,
     });
     assert.deepEqual(request.program, { kind: 'python', code: 'pass', args: ['a', 'b'] });
+    assert.equal(request.deadlineMs, 2);
     assert.deepEqual(request.environment, { NAME: 'värde' });
     assert.deepEqual(request.inputFiles, [
       { path: 'a/text', content: Buffer.from('ü'), executable: false },

@@ -1,9 +1,16 @@
 import { pino } from 'pino';
+import { type BackendGauge } from '../../src/backends/backend.js';
 import { loadConfiguration } from '../../src/config/load.js';
 import { type SettingName } from '../../src/config/settings.js';
+import { type AdmissionLoad } from '../../src/engine/admission.js';
 import { type CompletedExecution } from '../../src/engine/completed.js';
 import { type ExecutionRequest } from '../../src/engine/request.js';
-import { type ReceiptReader, type ServerDependencies } from '../../src/server/dependencies.js';
+import {
+  type ExecutionEngine,
+  type LogReader,
+  type ReceiptReader,
+  type ServerDependencies,
+} from '../../src/server/dependencies.js';
 import { type HttpServer } from '../../src/server/http-server.js';
 import { createServer } from '../../src/server/server.js';
 import { surroundings } from '../config/surroundings.js';
@@ -27,14 +34,31 @@ export const COMPLETED: CompletedExecution = {
   error: null,
 };
 
+/** What an idle engine has. */
+export const IDLE: AdmissionLoad = {
+  running: 0,
+  queued: 0,
+  waitingClients: 0,
+  memoryMb: 0,
+  cpus: 0,
+  limits: { maxConcurrent: 4, memoryMb: 6144, cpus: 4, maxQueued: 64, queueTimeoutMs: 60_000 },
+};
+
 /** Records what reaches it; whether anything does is what most tests here are about. */
 export class RecordingEngine {
   readonly requests: ExecutionRequest[] = [];
-  behaviour: (signal: AbortSignal) => Promise<CompletedExecution> = () => Promise.resolve(COMPLETED);
+  load = IDLE;
+  retryAfterMs = 7000;
+  behaviour: (signal: AbortSignal, request: ExecutionRequest) => Promise<CompletedExecution> = () =>
+    Promise.resolve(COMPLETED);
 
   run(request: ExecutionRequest, signal: AbortSignal): Promise<CompletedExecution> {
     this.requests.push(request);
-    return this.behaviour(signal);
+    return this.behaviour(signal, request);
+  }
+
+  gauges(): readonly BackendGauge[] {
+    return [{ name: 'pool_ready', help: 'Clones that are ready.', value: 3 }];
   }
 }
 
@@ -47,11 +71,19 @@ export const EMPTY_STORE: ReceiptReader = {
   readFile: () => [],
 };
 
-export interface RunningServer extends AsyncDisposable {
+export const EMPTY_LOG: LogReader = {
+  latest: () => null,
+  readHash: () => {
+    throw new Error('the log is empty');
+  },
+  entries: () => [],
+};
+
+export interface RunningServer<Engine extends ExecutionEngine = RecordingEngine> extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
   readonly server: HttpServer;
-  readonly engine: RecordingEngine;
+  readonly engine: Engine;
   /** Everything logged so far, as text. */
   log(): string;
   post(body: unknown): Promise<Response>;
@@ -62,11 +94,19 @@ export interface ServerChanges extends Partial<Omit<ServerDependencies, 'engine'
 }
 
 /** A server that listens on a free port of the loopback interface, with a recording engine behind it. */
-export async function startServer({ settings = {}, ...changes }: ServerChanges = {}): Promise<RunningServer> {
-  const engine = new RecordingEngine();
+export function startServer(changes: ServerChanges = {}): Promise<RunningServer> {
+  return startServerOver(new RecordingEngine(), changes);
+}
+
+/** The same with another engine behind it. */
+export async function startServerOver<Engine extends ExecutionEngine>(
+  engine: Engine,
+  { settings = {}, ...changes }: ServerChanges = {},
+): Promise<RunningServer<Engine>> {
   const lines: string[] = [];
   const server = await createServer({
     store: EMPTY_STORE,
+    log: EMPTY_LOG,
     encodeBundle: () => Buffer.from('{}'),
     backendStatus: () => ({ ready: true, detail: null, description: null }),
     version: '1.2.3',

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, type SpawnOptions } from 'node:child_process';
 import { closeSync } from 'node:fs';
 
 import { GlasshouseError, systemErrorCode } from '../../base/errors.js';
@@ -54,18 +54,21 @@ export async function launch(
   file: string,
   argv: readonly [string, ...string[]],
   pipes: Pipes,
+  signal: AbortSignal,
 ): Promise<LaunchedProgram> {
   const ownSession = !sharesProcessGroup(spec.stdin);
   const stdout = pipes.stdout?.theirs ?? 1;
   const stderr = spec.stderr === 'with_stdout' ? stdout : (pipes.stderr?.theirs ?? 2);
   try {
-    const child = spawn(file, argv.slice(1), {
-      argv0: argv[0],
+    const options: SpawnOptions = {
       env: programEnvironment(spec),
       stdio: [pipes.stdin?.theirs ?? (spec.stdin === 'inherit' ? 0 : 'ignore'), stdout, stderr],
       detached: ownSession,
-    });
-    const pid = await spawned(child);
+    };
+    const { child, pid } =
+      spec.hold === null
+        ? await launchDirectly(file, argv, options)
+        : await (await import('./held-launch.js')).launchHeld(spec.hold, { file, argv, options }, signal);
     for (const pipe of listPipes(pipes)) closeSync(pipe.theirs);
     return {
       child,
@@ -79,6 +82,15 @@ export async function launch(
     closePipes(pipes);
     throw launchError(error, file);
   }
+}
+
+async function launchDirectly(
+  file: string,
+  argv: readonly [string, ...string[]],
+  options: SpawnOptions,
+): Promise<{ readonly child: ChildProcess; readonly pid: number }> {
+  const child = spawn(file, argv.slice(1), { ...options, argv0: argv[0] });
+  return { child, pid: await spawned(child) };
 }
 
 /** Node.js has executed the program, or knows why not, when spawn() returns: only the report comes later. */
@@ -101,6 +113,7 @@ function listPipes(pipes: Pipes): Pipe[] {
 }
 
 function launchError(cause: unknown, file: string): GlasshouseError {
+  if (cause instanceof GlasshouseError) return cause;
   const name = JSON.stringify(file);
   switch (systemErrorCode(cause) ?? '') {
     case 'ENOENT': {

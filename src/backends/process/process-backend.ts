@@ -1,10 +1,13 @@
 import { GlasshouseError, asGlasshouseError } from '../../base/errors.js';
 import {
   type BackendDescription,
+  type BackendGauge,
   type ExecutionBackend,
   type ExecutionHandle,
   type ExecutionResult,
   type ExecutionSpec,
+  type Footprint,
+  type Limits,
   type ProbeReport,
 } from '../backend.js';
 import { findCommand } from './command-lookup.js';
@@ -29,8 +32,17 @@ export class ProcessBackend implements ExecutionBackend {
       vmmVersion: null,
       enforcesLimits: false,
       imageDigests: null,
+      snapshot: null,
       notes: ['limits on memory, processors, processes and disk are not enforced'],
     };
+  }
+
+  footprint(_limits: Limits): Footprint {
+    return { memoryMb: 0, cpus: 0 };
+  }
+
+  gauges(): readonly BackendGauge[] {
+    return [];
   }
 
   probe(): Promise<ProbeReport> {
@@ -55,7 +67,7 @@ export class ProcessBackend implements ExecutionBackend {
         cause: signal.reason,
       });
     }
-    const program = await launch(spec, file, argv, made);
+    const program = await launch(spec, file, argv, made, signal);
     try {
       return new RunningProgram(program, spec, { lookup, pipes, spawn: clock() });
     } catch (error) {
@@ -76,6 +88,10 @@ export class ProcessBackend implements ExecutionBackend {
 
   async kill(handle: ExecutionHandle): Promise<void> {
     return own(handle).kill();
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
   }
 
   async cleanup(handle: ExecutionHandle): Promise<void> {

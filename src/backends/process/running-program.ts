@@ -21,6 +21,7 @@ export class RunningProgram implements ExecutionHandle {
   readonly executionId: string;
   readonly bootMs: number;
   readonly bootStages: Readonly<Record<string, number>>;
+  readonly origin = { start: 'cold', snapshot: null } as const;
   readonly programEnded: Promise<void>;
   /** Never rejects before somebody asks: wait() hands out this very promise. */
   readonly result: Promise<ExecutionResult>;
@@ -151,10 +152,13 @@ export class RunningProgram implements ExecutionHandle {
 
   /** A program killed by a real-time signal shows as exit code 0: Node.js gives neither its number nor its name. */
   #watch(child: ChildProcess): void {
-    child.once('exit', (exitCode, signal) => {
+    const settle = (exitCode: number | null, signal: NodeJS.Signals | null): void => {
       if (signal !== null) this.#settle({ kind: 'signaled', signal });
       else this.#settle({ kind: 'exited', exitCode: exitCode ?? 0 });
-    });
+    };
+    // One that was held may have ended already, and says so only once.
+    if (this.#hasEnded()) settle(child.exitCode, child.signalCode);
+    else child.once('exit', settle);
   }
 
   /** SIGKILL had no effect: nobody can end this program but the kernel or the user that it belongs to. */

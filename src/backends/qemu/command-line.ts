@@ -1,4 +1,4 @@
-import { type Accelerator } from '../vm/machine.js';
+import { type Accelerator, type MachineMemory } from '../vm/machine.js';
 
 /** Descriptors that QEMU inherits: it opens nothing of ours by name. */
 export const LINK_FD = 3;
@@ -6,6 +6,9 @@ export const ROOT_FD = 4;
 export const WORKSPACE_FD = 5;
 export const KERNEL_FD = 6;
 export const INITRAMFS_FD = 7;
+export const MEMORY_FD = 8;
+export const CONTROL_FD = 9;
+export const STATE_FD = 10;
 
 /** Translated code that TCG keeps, in MiB; more than a short program ever fills. */
 const TRANSLATION_CACHE_MB = 48;
@@ -24,6 +27,7 @@ const UNUSED_INITCALLS = [
 ];
 
 export interface CommandLineOptions {
+  readonly memory: MachineMemory['kind'];
   readonly accelerator: Accelerator;
   readonly memoryMb: number;
   readonly cpus: number;
@@ -64,12 +68,12 @@ export function qemuArguments(options: CommandLineOptions): string[] {
     // The emulator may not start processes, gain privileges or change its scheduling.
     ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
     // acpi=on: Debian's kernel finds virtio-mmio devices through ACPI only. rtc=on: without one the kernel waits a second for it.
-    ...['-machine', `microvm,acpi=on,rtc=on,isa-serial=on${accelerator === 'kvm' ? ',ioapic2=off' : ''}`],
+    ...['-machine', machineType(options)],
     ...accelerationArguments(accelerator),
     ...['-m', String(options.memoryMb), '-smp', String(options.cpus)],
+    ...memoryArguments(options),
     '-no-reboot',
-    ...['-kernel', `/proc/self/fd/${KERNEL_FD}`, '-initrd', `/proc/self/fd/${INITRAMFS_FD}`],
-    ...['-append', kernelCommandLine(options)],
+    ...(options.memory === 'clone' ? ['-incoming', 'defer'] : bootArguments(options)),
     // The guest's console comes out of QEMU's stdout; its stdin is /dev/null.
     ...['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
     ...['-chardev', `socket,id=link,fd=${LINK_FD}`, '-device', 'virtio-serial-device,max_ports=2'],
@@ -77,6 +81,30 @@ export function qemuArguments(options: CommandLineOptions): string[] {
     ...driveArguments('root', ROOT_FD, 1, 'read-only=on'),
     // The workspace dies with the machine: nothing in it needs to survive a power cut.
     ...driveArguments('workspace', WORKSPACE_FD, 2, 'read-only=off,cache.direct=off,cache.no-flush=on'),
+  ];
+}
+
+function machineType({ accelerator, memory }: CommandLineOptions): string {
+  const interrupts = accelerator === 'kvm' ? ',ioapic2=off' : '';
+  const backend = memory === 'own' ? '' : ',memory-backend=memory';
+  return `microvm,acpi=on,rtc=on,isa-serial=on${interrupts}${backend}`;
+}
+
+/** Memory in a file, shared with it or on top of it, and a monitor for freezing and going on. */
+function memoryArguments({ memory, memoryMb }: CommandLineOptions): string[] {
+  if (memory === 'own') return [];
+  const share = memory === 'clone' ? 'off' : 'on';
+  const file = `id=memory,size=${memoryMb}M,mem-path=/proc/self/fd/${MEMORY_FD},share=${share}`;
+  return [
+    ...['-object', `memory-backend-file,${file}`],
+    ...['-chardev', `socket,id=control,fd=${CONTROL_FD}`, '-mon', 'chardev=control,mode=control'],
+  ];
+}
+
+function bootArguments(options: CommandLineOptions): string[] {
+  return [
+    ...['-kernel', `/proc/self/fd/${KERNEL_FD}`, '-initrd', `/proc/self/fd/${INITRAMFS_FD}`],
+    ...['-append', kernelCommandLine(options)],
   ];
 }
 

@@ -1,11 +1,13 @@
 import { spawn } from 'node:child_process';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 
 import { runToCompletion } from '../../base/child-process.js';
 import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/errors.js';
 import {
   type Accelerator,
+  type MachineMemory,
   type MachineRequest,
+  type MachineShape,
   type MonitorFacts,
   type VirtualMachine,
   type VirtualMachineMonitor,
@@ -14,6 +16,7 @@ import { qemuArguments } from './command-line.js';
 import { confinement } from './confinement.js';
 import { hostTscKhz } from './host-tsc.js';
 import { QemuProcess } from './qemu-process.js';
+import { StateReceiver } from './state-receiver.js';
 
 const VERSION_TIMEOUT_MS = 10_000;
 
@@ -22,6 +25,8 @@ export interface QemuOptions {
   readonly binary: string;
   /** What may be used, best first. */
   readonly accelerators: readonly Accelerator[];
+  /** Existing directory, closed to other users, for what needs a name for a moment. */
+  readonly runtimeDirectory: string;
 }
 
 /** QEMU's microvm machine as a virtual machine monitor. */
@@ -29,11 +34,13 @@ export class QemuMonitor implements VirtualMachineMonitor {
   readonly name = 'qemu';
   readonly accelerators: readonly Accelerator[];
   readonly #binary: string;
+  readonly #runtimeDirectory: string;
   #facts: Promise<MonitorFacts> | null = null;
   #tscKhz: Promise<number | null> | null = null;
 
   constructor(options: QemuOptions) {
     this.#binary = options.binary;
+    this.#runtimeDirectory = options.runtimeDirectory;
     this.accelerators = options.accelerators;
   }
 
@@ -45,23 +52,43 @@ export class QemuMonitor implements VirtualMachineMonitor {
     return this.#facts;
   }
 
+  async freezeKey(shape: MachineShape): Promise<string> {
+    const { version } = await this.inspect();
+    const clone = await this.#arguments({ ...shape, memory: 'clone' });
+    const boot = await this.#arguments({ ...shape, memory: 'freezable' });
+    // What the guest has seen of the processor it must find again; an emulated one is always the same.
+    const processor = shape.accelerator === 'kvm' ? await processorIdentity() : 'emulated';
+    return JSON.stringify([version, processor, boot, clone]);
+  }
+
   async launch(request: MachineRequest): Promise<VirtualMachine> {
-    this.#tscKhz ??= hostTscKhz();
-    const tscKhz = await this.#tscKhz;
-    const { prefix } = confinement(request.accelerator === 'kvm');
-    const [command, ...leading] = prefix;
-    const { image, accelerator, memoryMb, cpus, workspace } = request;
-    const args = [...leading, this.#binary, ...qemuArguments({ accelerator, memoryMb, cpus, tscKhz })];
+    const { image, memory, accelerator } = request;
+    const [command, ...leading] = confinement(accelerator === 'kvm').prefix;
+    const args = [...leading, this.#binary, ...(await this.#arguments({ ...request, memory: memory.kind }))];
+    const boots = memory.kind !== 'clone';
     await using root = await openPart(image.rootPath);
-    await using kernel = await openPart(image.kernelPath);
-    await using initramfs = await openPart(image.initramfsPath);
+    await using kernel = boots ? await openPart(image.kernelPath) : null;
+    await using initramfs = boots ? await openPart(image.initramfsPath) : null;
+    const receiver = memory.kind === 'freezable' ? await StateReceiver.listen(this.#runtimeDirectory) : null;
     const child = spawn(command, args, {
       env: { PATH: process.env['PATH'] },
       cwd: '/',
       // 'pipe' at LINK_FD is one end of a socket pair: the guest link has no name that anybody could connect to.
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe', root.fd, workspace.fd, kernel.fd, initramfs.fd],
+      stdio: [
+        ...(['ignore', 'pipe', 'pipe', 'pipe', root.fd, request.workspace.fd] as const),
+        kernel?.fd ?? 'ignore',
+        initramfs?.fd ?? 'ignore',
+        ...memoryDescriptors(memory, receiver),
+      ],
     });
-    return QemuProcess.adopt(child);
+    const machine = QemuProcess.adopt(child, receiver);
+    if (memory.kind === 'clone') await machine.resume();
+    return machine;
+  }
+
+  async #arguments(shape: MachineShape & { readonly memory: MachineMemory['kind'] }): Promise<string[]> {
+    this.#tscKhz ??= hostTscKhz();
+    return qemuArguments({ ...shape, tscKhz: await this.#tscKhz });
   }
 
   async #readFacts(): Promise<MonitorFacts> {
@@ -83,4 +110,19 @@ async function openPart(path: string): Promise<FileHandle> {
     const message = `${path} has vanished since the guest image was verified. Run "glasshouse image build".`;
     throw new GlasshouseError('image_missing', message, { cause: error });
   }
+}
+
+/** What QEMU inherits at MEMORY_FD and after it. */
+function memoryDescriptors(memory: MachineMemory, receiver: StateReceiver | null): (number | 'pipe')[] {
+  if (memory.kind === 'clone') return [memory.file.fd, 'pipe', memory.state.fd];
+  return memory.kind === 'own' || receiver === null ? [] : [memory.file.fd, 'pipe', receiver.socket.fd];
+}
+
+/** Model, features and microcode of the first processor, from /proc/cpuinfo (proc(5)). */
+async function processorIdentity(): Promise<string> {
+  const first = (await readFile('/proc/cpuinfo', 'utf8')).split('\n\n')[0] ?? '';
+  return first
+    .split('\n')
+    .filter((line) => /^(vendor_id|cpu family|model|stepping|microcode|flags)\b/.test(line))
+    .join('\n');
 }

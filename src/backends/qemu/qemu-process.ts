@@ -5,7 +5,9 @@ import { type Duplex, type Readable } from 'node:stream';
 import { GlasshouseError, systemErrorCode } from '../../base/errors.js';
 import { printableTail } from '../../base/printable.js';
 import { type MachineEnd, type VirtualMachine } from '../vm/machine.js';
-import { LINK_FD } from './command-line.js';
+import { CONTROL_FD, LINK_FD, STATE_FD } from './command-line.js';
+import { QemuControl } from './control.js';
+import { type StateReceiver } from './state-receiver.js';
 
 /** Of the guest's console and QEMU's messages, each. */
 const KEPT_BYTES = 16_384;
@@ -33,8 +35,19 @@ export class QemuProcess implements VirtualMachine {
   readonly #child: ChildProcess;
   readonly #console: Tail;
   readonly #messages: Tail;
+  readonly #control: QemuControl | null;
+  readonly #receiver: StateReceiver | null;
 
-  private constructor(child: ChildProcess, console: Readable, messages: Readable, link: Duplex) {
+  private constructor(
+    child: ChildProcess,
+    console: Readable,
+    messages: Readable,
+    link: Duplex,
+    control: Duplex | null,
+    receiver: StateReceiver | null,
+  ) {
+    this.#control = control === null ? null : new QemuControl(control);
+    this.#receiver = receiver;
     this.#child = child;
     this.#console = new Tail(console);
     this.#messages = new Tail(messages);
@@ -56,13 +69,14 @@ export class QemuProcess implements VirtualMachine {
   }
 
   /** Takes ownership of a QEMU that was just spawned. */
-  static adopt(child: ChildProcess): QemuProcess {
+  static adopt(child: ChildProcess, receiver: StateReceiver | null): QemuProcess {
     const link = child.stdio[LINK_FD] as Duplex | null | undefined;
+    const control = (child.stdio as readonly unknown[])[CONTROL_FD] as Duplex | null | undefined;
     if (child.stdout === null || child.stderr === null || link === null || link === undefined) {
       child.kill('SIGKILL');
       throw new GlasshouseError('vmm_failed', 'QEMU was started without its streams.');
     }
-    return new QemuProcess(child, child.stdout, child.stderr, link);
+    return new QemuProcess(child, child.stdout, child.stderr, link, control ?? null, receiver);
   }
 
   /** State T or t in /proc/pid/stat (proc(5)). */
@@ -77,10 +91,71 @@ export class QemuProcess implements VirtualMachine {
     }
   }
 
+  /** Goes on from the frozen state at STATE_FD. Throws `vmm_failed` when QEMU does not take it. */
+  async resume(): Promise<void> {
+    try {
+      const control = await this.#negotiate();
+      await control.execute('migrate-incoming', { uri: `fd:${STATE_FD}` });
+    } catch (error) {
+      await this.destroy();
+      const { lastWords } = await this.ended;
+      throw new GlasshouseError('vmm_failed', `QEMU could not go on from a snapshot. ${lastWords}`, {
+        cause: error,
+      });
+    }
+  }
+
+  async pause(): Promise<void> {
+    await this.#requireControl().execute('stop');
+  }
+
+  async unpause(): Promise<void> {
+    await this.#requireControl().execute('cont');
+  }
+
+  async freeze(): Promise<Uint8Array> {
+    const control = await this.#negotiate();
+    const receiver = this.#receiver;
+    if (receiver === null) throw new GlasshouseError('internal', 'This machine cannot be frozen.');
+    const ended = new AbortController();
+    void this.ended.then(() => {
+      ended.abort();
+    });
+    const received = receiver.receive(ended.signal);
+    const [state] = await Promise.all([
+      received,
+      control.execute('migrate', { uri: `unix:/proc/self/fd/${STATE_FD}` }),
+    ]);
+    const { status } = (await control.execute('query-migrate')) as { status?: unknown };
+    if (status !== 'completed')
+      throw new GlasshouseError(
+        'vmm_failed',
+        `QEMU could not freeze the machine: ${JSON.stringify(status)}.`,
+      );
+    return state;
+  }
+
   async destroy(): Promise<void> {
     if (!this.#hasExited()) this.#child.kill('SIGKILL');
     this.link.destroy();
     await this.ended;
+    await this.#receiver?.[Symbol.asyncDispose]();
+  }
+
+  #requireControl(): QemuControl {
+    if (this.#control === null)
+      throw new GlasshouseError('internal', 'This machine has no control connection.');
+    return this.#control;
+  }
+
+  /** Memory is in a file that both sides have: it is not part of what is sent. */
+  async #negotiate(): Promise<QemuControl> {
+    const control = this.#requireControl();
+    await control.execute('qmp_capabilities');
+    await control.execute('migrate-set-capabilities', {
+      capabilities: [{ capability: 'x-ignore-shared', state: true }],
+    });
+    return control;
   }
 
   #hasExited(): boolean {

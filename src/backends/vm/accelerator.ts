@@ -102,6 +102,7 @@ async function bootGuest(search: AcceleratorSearch, accelerator: Accelerator): P
     cpus: 1,
     image: search.image,
     workspace,
+    memory: { kind: 'own' },
   });
   const deadline = AbortSignal.timeout(PROBE_TIMEOUT_MS[accelerator]);
   try {
@@ -121,8 +122,8 @@ async function awaitHello(machine: VirtualMachine, signal: AbortSignal): Promise
   if (signal.aborted) end();
   signal.addEventListener('abort', end, { once: true });
   try {
-    const first = await new GuestConnection(machine.link, { maxFiles: 0, maxFileBytes: 0 }).messages().next();
-    if (first.done === true) throw new GlasshouseError('guest_lost', 'the guest ended before it said hello');
+    const first = await new GuestConnection(machine.link).next();
+    if (first === null) throw new GlasshouseError('guest_lost', 'the guest ended before it said hello');
   } finally {
     signal.removeEventListener('abort', end);
   }

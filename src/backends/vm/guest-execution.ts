@@ -1,16 +1,19 @@
 import { constants } from 'node:os';
 
 import { asGlasshouseError, type ErrorCode, GlasshouseError, systemErrorCode } from '../../base/errors.js';
-import { GuestConnection } from '../../guest-link/connection.js';
+import { type GuestConnection } from '../../guest-link/connection.js';
+import { violation } from '../../guest-link/frame.js';
 import { type GuestMessage } from '../../guest-link/guest-message.js';
 import {
   type ExecutionHandle,
   type ExecutionResult,
   type ExecutionSpec,
+  type GuestOrigin,
   type ResourceUsage,
   type Termination,
 } from '../backend.js';
-import { sendSpec, startFailure, StdinFeeder } from './guest-session.js';
+import { type Guest } from './guest.js';
+import { describeExecution, startFailure, StdinFeeder, suitsHeldInterpreter } from './guest-session.js';
 import { type VirtualMachine } from './machine.js';
 import { OutputDelivery } from './output-delivery.js';
 import { OutputFiles } from './output-files.js';
@@ -54,11 +57,12 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
   bootMs = 0;
   bootStages: Readonly<Record<string, number>> = {};
 
+  readonly origin: GuestOrigin;
+
   readonly #machine: VirtualMachine;
   readonly #spec: ExecutionSpec;
   readonly #timeouts: GuestTimeouts;
   readonly #connection: GuestConnection;
-  readonly #messages: AsyncGenerator<GuestMessage, void>;
   readonly #stdin: StdinFeeder;
   readonly #outputFiles: OutputFiles;
   #completion: Promise<ExecutionResult> | null = null;
@@ -77,19 +81,18 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
   #verdict: GlasshouseError | null = null;
   readonly #delivery: OutputDelivery;
 
-  constructor(machine: VirtualMachine, spec: ExecutionSpec, timeouts: GuestTimeouts, spoolDirectory: string) {
+  /** Takes ownership of the guest. */
+  constructor(guest: Guest, spec: ExecutionSpec, timeouts: GuestTimeouts, spoolDirectory: string) {
     this.executionId = spec.executionId;
     this.programEnded = new Promise((resolve) => {
       this.#announceEnd = resolve;
     });
-    this.#machine = machine;
+    this.origin = guest.origin;
+    this.#machine = guest.machine;
     this.#spec = spec;
     this.#timeouts = timeouts;
-    this.#connection = new GuestConnection(machine.link, {
-      maxFiles: MAX_OUTPUT_FILES,
-      maxFileBytes: spec.limits.diskMb * MIB,
-    });
-    this.#messages = this.#connection.messages();
+    this.#connection = guest.connection;
+    this.#connection.boundOutput({ maxFiles: MAX_OUTPUT_FILES, maxFileBytes: spec.limits.diskMb * MIB });
     this.#stdin = new StdinFeeder(this.#connection);
     this.#outputFiles = new OutputFiles(spoolDirectory);
     this.#delivery = new OutputDelivery(spec.sink);
@@ -115,21 +118,18 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     );
     try {
       if (signal.aborted) abort();
-      const hello = await this.#expect('hello');
-      const helloAt = performance.now();
+      const ready = this.origin.start === 'cold' ? await this.#awaitBoot(launchedAt) : {};
+      const readyAt = performance.now();
+      const release = this.origin.start !== 'cold' && suitsHeldInterpreter(this.#spec);
       const started = this.#expect('started');
-      const sent = sendSpec(this.#connection, this.#spec, MAX_OUTPUT_FILES);
+      const description = describeExecution(this.#spec, MAX_OUTPUT_FILES, release ? 'release' : 'start');
+      const sent = this.#connection.sendAll(description);
       // A guest that refuses in the middle of it reads no further: its answer must not wait for the rest.
       await Promise.race([sent, started.then(() => sent)]);
       await started;
       this.#startedAt = performance.now();
       this.bootMs = this.#startedAt - launchedAt;
-      const kernelMs = Math.min(Number(hello.uptimeNs / 1000n) / 1000, helloAt - launchedAt);
-      this.bootStages = {
-        vmm: helloAt - launchedAt - kernelMs,
-        kernel: kernelMs,
-        request: this.#startedAt - helloAt,
-      };
+      this.bootStages = { ...ready, request: this.#startedAt - readyAt };
     } catch (error) {
       throw await this.#explain(error);
     } finally {
@@ -179,6 +179,13 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     await this.#outputFiles[Symbol.asyncDispose]();
   }
 
+  async #awaitBoot(launchedAt: number): Promise<Readonly<Record<string, number>>> {
+    const hello = await this.#expect('hello');
+    const helloAt = performance.now();
+    const kernelMs = Math.min(Number(hello.uptimeNs / 1000n) / 1000, helloAt - launchedAt);
+    return { vmm: helloAt - launchedAt - kernelMs, kernel: kernelMs };
+  }
+
   async #complete(): Promise<ExecutionResult> {
     const stdin = this.#spec.stdin;
     if (stdin === 'inherit') throw new GlasshouseError('internal', 'A virtual machine cannot inherit stdin.');
@@ -188,12 +195,12 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     });
     let lost: GlasshouseError | null = null;
     try {
-      for await (const message of this.#messages) {
+      while (!this.#collected) {
+        const message = await this.#connection.next();
+        if (message === null)
+          throw new GlasshouseError('guest_lost', 'The guest ended before it had reported.');
         await this.#handle(message);
-        if (this.#collected) break;
       }
-      if (!this.#collected)
-        throw new GlasshouseError('guest_lost', 'The guest ended before it had reported.');
     } catch (error) {
       lost = await this.#explain(error);
     }
@@ -201,8 +208,8 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     this.#stdin.stop();
     this.#endedAt ??= performance.now();
     this.#announceEnd();
-    // A virgin guest served one program: there is nothing in it to shut down.
-    await this.#machine.destroy();
+    // A virgin guest served one program: there is nothing in it to shut down. Dispose waits until it is gone.
+    void this.#machine.destroy();
     if (this.#delivery.failure !== null) throw this.#delivery.failure;
     return this.#result(lost);
   }
@@ -236,6 +243,8 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
         this.#filesComplete = !message.tooManyFiles && !message.notAllRead;
         return;
       case 'hello':
+      case 'held':
+      case 'rehearsed':
       case 'started':
       case 'start_failed':
         throw new GlasshouseError('internal', `GuestOrder let ${message.type} through.`);
@@ -258,12 +267,11 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
   }
 
   async #expect<T extends 'hello' | 'started'>(type: T): Promise<Extract<GuestMessage, { type: T }>> {
-    const next = await this.#messages.next();
-    if (next.done === true) throw new GlasshouseError('guest_lost', 'The guest ended while it booted.');
-    if (next.value.type === 'start_failed') throw startFailure(next.value, this.#spec);
-    if (next.value.type !== type)
-      throw new GlasshouseError('internal', `GuestOrder let ${next.value.type} through.`);
-    return next.value as Extract<GuestMessage, { type: T }>;
+    const message = await this.#connection.next();
+    if (message === null) throw new GlasshouseError('guest_lost', 'The guest ended while it booted.');
+    if (message.type === 'start_failed') throw startFailure(message, this.#spec);
+    if (message.type !== type) throw violation(`${message.type} came where ${type} was due`);
+    return message as Extract<GuestMessage, { type: T }>;
   }
 
   /** Turns what was seen on the link into why it happened. */

@@ -3,10 +3,14 @@ import { randomBytes } from 'node:crypto';
 import { GlasshouseError } from '../../base/errors.js';
 import { type GuestConnection } from '../../guest-link/connection.js';
 import { type GuestMessage } from '../../guest-link/guest-message.js';
+import { type HostMessage } from '../../guest-link/host-message.js';
 import { type ExecutionSpec, type InputFile, type Program, PYTHON_CODE_FILE } from '../backend.js';
 
 const ENTROPY_BYTES = 64;
 const CHUNK_BYTES = 65_536;
+/** Descriptor on which a held interpreter waits (guest/held.h). */
+const HELD_CONTROL_FD = 3;
+const NO_PROGRAM: Program = { kind: 'python', code: '', args: [] };
 const MIB = 1024 * 1024;
 /** execve(2) errors that say something about the command and not about us. */
 const ENOENT = 2;
@@ -37,34 +41,82 @@ export function guestFiles(spec: ExecutionSpec): readonly InputFile[] {
   ];
 }
 
-/** Sends a whole execution, up to the order to start. */
-export async function sendSpec(
-  connection: GuestConnection,
-  spec: ExecutionSpec,
-  maxFiles: number,
-): Promise<void> {
-  await connection.send({ type: 'clock', nanoseconds: BigInt(Date.now()) * 1_000_000n });
-  await connection.send({ type: 'entropy', bytes: randomBytes(ENTROPY_BYTES) });
-  await connection.send({
-    type: 'limits',
-    memoryBytes: spec.limits.memoryMb * MIB,
-    processes: spec.limits.pids,
-    outputFiles: maxFiles,
-    outputFileBytes: spec.limits.diskMb * MIB,
-  });
-  for (const value of guestArguments(spec.program)) await connection.send({ type: 'argument', value });
-  for (const [name, value] of Object.entries({ ...GUEST_ENVIRONMENT, ...spec.environment })) {
-    await connection.send({ type: 'environment', name, value });
-  }
-  for (const file of guestFiles(spec)) await sendFile(connection, file);
-  await connection.send({ type: 'start' });
+/** What decides how Python itself starts: an interpreter that is already up cannot heed it any more. */
+const READ_BY_THE_INTERPRETER = /^(PYTHON|LC_|LD_|LANG|GLIBC_|MALLOC_|TZ$)/;
+
+/** True when a held interpreter does the same as a new one would. */
+export function suitsHeldInterpreter(spec: ExecutionSpec): boolean {
+  return (
+    spec.program.kind === 'python' &&
+    !Object.keys(spec.environment).some((name) => READ_BY_THE_INTERPRETER.test(name))
+  );
 }
 
-async function sendFile(connection: GuestConnection, file: InputFile): Promise<void> {
+/** How the description of a program ends: docs/guest-link.md, "Order". */
+export type ProgramOrder = 'start' | 'release';
+
+/** A whole execution, up to the order. */
+export function* describeExecution(
+  spec: ExecutionSpec,
+  maxFiles: number,
+  order: ProgramOrder,
+): Generator<HostMessage, void> {
+  yield* describeCircumstances({ ...spec.limits, maxFiles });
+  for (const value of guestArguments(spec.program)) yield { type: 'argument', value };
+  yield* describeEnvironment(spec.environment);
+  for (const file of guestFiles(spec)) yield* describeFile(file);
+  yield { type: order };
+}
+
+/** An interpreter that waits for its release; `memoryMb` and `pids` bound it until then. */
+export function* describeHeldInterpreter(memoryMb: number, pids: number): Generator<HostMessage, void> {
+  yield* describeCircumstances({ memoryMb, pids, maxFiles: 1, diskMb: 1 });
+  for (const value of guestArguments(NO_PROGRAM)) yield { type: 'argument', value };
+  yield* describeEnvironment({ GLASSHOUSE_HOLD: String(HELD_CONTROL_FD) });
+  yield { type: 'hold' };
+}
+
+/** A program of ours that a held interpreter runs to its end before anything counts. */
+export function* describeRehearsal(
+  code: string,
+  memoryMb: number,
+  pids: number,
+): Generator<HostMessage, void> {
+  yield* describeCircumstances({ memoryMb, pids, maxFiles: 1, diskMb: 1 });
+  for (const value of guestArguments(NO_PROGRAM)) yield { type: 'argument', value };
+  yield* describeEnvironment({});
+  yield* describeFile({ path: PYTHON_CODE_FILE, content: Buffer.from(code), executable: false });
+  yield { type: 'rehearse' };
+}
+
+/** Every description begins with the time of now and fresh entropy, so that no two clones stay alike. */
+function* describeCircumstances(
+  limits: { readonly memoryMb: number; readonly pids: number; readonly diskMb: number } & {
+    readonly maxFiles: number;
+  },
+): Generator<HostMessage, void> {
+  yield { type: 'clock', nanoseconds: BigInt(Date.now()) * 1_000_000n };
+  yield { type: 'entropy', bytes: randomBytes(ENTROPY_BYTES) };
+  yield {
+    type: 'limits',
+    memoryBytes: limits.memoryMb * MIB,
+    processes: limits.pids,
+    outputFiles: limits.maxFiles,
+    outputFileBytes: limits.diskMb * MIB,
+  };
+}
+
+function* describeEnvironment(environment: Readonly<Record<string, string>>): Generator<HostMessage, void> {
+  for (const [name, value] of Object.entries({ ...GUEST_ENVIRONMENT, ...environment })) {
+    yield { type: 'environment', name, value };
+  }
+}
+
+function* describeFile(file: InputFile): Generator<HostMessage, void> {
   const mode = file.executable ? 0o755 : 0o644;
-  await connection.send({ type: 'file', mode, sizeBytes: file.content.length, path: file.path });
+  yield { type: 'file', mode, sizeBytes: file.content.length, path: file.path };
   for (let offset = 0; offset < file.content.length; offset += CHUNK_BYTES) {
-    await connection.send({ type: 'file_data', bytes: file.content.subarray(offset, offset + CHUNK_BYTES) });
+    yield { type: 'file_data', bytes: file.content.subarray(offset, offset + CHUNK_BYTES) };
   }
 }
 

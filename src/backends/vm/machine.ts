@@ -6,15 +6,28 @@ import { type GuestImage } from '../../images/locate.js';
 /** What executes the guest's instructions: the processor itself, or QEMU's translator. */
 export type Accelerator = 'kvm' | 'tcg';
 
-/** One virtual machine, as a monitor is asked for it. */
-export interface MachineRequest {
+export interface MachineShape {
   readonly accelerator: Accelerator;
   readonly memoryMb: number;
   readonly cpus: number;
+}
+
+/** One virtual machine, as a monitor is asked for it. */
+export interface MachineRequest extends MachineShape {
   readonly image: GuestImage;
   /** The ext4 image that becomes /workspace; the machine may write it, the caller closes it. */
   readonly workspace: FileHandle;
+  readonly memory: MachineMemory;
 }
+
+/** Where the memory of a machine is, and so what becomes of it. The caller keeps and closes the files. */
+export type MachineMemory =
+  /** It boots in memory of its own, which goes with it. */
+  | { readonly kind: 'own' }
+  /** It boots in `file` (of exactly the machine's size), so that it can be frozen. */
+  | { readonly kind: 'freezable'; readonly file: FileHandle }
+  /** It goes on where the machine was frozen that left `file` and `state`; what it writes, it writes to a copy. */
+  | { readonly kind: 'clone'; readonly file: FileHandle; readonly state: FileHandle };
 
 /** A monitor process and the guest link into its guest. */
 export interface VirtualMachine {
@@ -23,6 +36,17 @@ export interface VirtualMachine {
   readonly ended: Promise<MachineEnd>;
   /** True while something outside holds the monitor process stopped (SIGSTOP, a debugger). */
   isStopped(): boolean;
+  /**
+   * For a machine with `freezable` memory, once: ends it and resolves to the state of its devices; its memory is then
+   * complete. Throws `vmm_failed`.
+   */
+  freeze(): Promise<Uint8Array>;
+  /**
+   * For a clone: its guest stands still, at no cost, and does not notice, until unpause(). Rejects when the machine has
+   * ended.
+   */
+  pause(): Promise<void>;
+  unpause(): Promise<void>;
   /** Ends the machine at once and resolves when it is gone. Idempotent. */
   destroy(): Promise<void>;
 }
@@ -49,6 +73,8 @@ export interface VirtualMachineMonitor {
   readonly accelerators: readonly Accelerator[];
   /** Finds the program. Throws `tool_missing` with what to install. */
   inspect(): Promise<MonitorFacts>;
-  /** Starts one machine; it boots from here on. Throws `vmm_failed`. */
+  /** What a frozen machine depends on beside its image: program, arguments, processor. A text that is compared. */
+  freezeKey(shape: MachineShape): Promise<string>;
+  /** Starts one machine; it boots, or goes on, from here on. Throws `vmm_failed`. */
   launch(request: MachineRequest): Promise<VirtualMachine>;
 }

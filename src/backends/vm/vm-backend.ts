@@ -1,23 +1,32 @@
-import { constants } from 'node:os';
+import os, { constants } from 'node:os';
 
 import { asGlasshouseError, type ErrorCode, GlasshouseError } from '../../base/errors.js';
+import { availableMemoryMb } from '../../base/available-memory.js';
 import { thisProcess } from '../../base/process-identity.js';
-import { type GuestImage, openImage } from '../../images/locate.js';
+import { type GuestImage, isUnchanged, openImage } from '../../images/locate.js';
 import {
   type BackendDescription,
+  type BackendGauge,
   type ExecutionBackend,
   type ExecutionHandle,
   type ExecutionResult,
   type ExecutionSpec,
+  type Footprint,
+  type Limits,
   type ProbeReport,
 } from '../backend.js';
 import { type AcceleratorChoice, recallAccelerator, rememberAccelerator } from './accelerator.js';
 import { GuestExecution, type GuestTimeouts } from './guest-execution.js';
+import { bootingGuest, type Guest } from './guest.js';
 import { type MonitorFacts, type VirtualMachineMonitor } from './machine.js';
+import { SnapshotStore } from './snapshot-store.js';
+import { WarmStart } from './warm-start.js';
 import { WorkspaceImages } from './workspace-image.js';
 
 /** Memory that the guest's kernel, guest init and file caches need beside the program's own, in MiB. */
 export const GUEST_OVERHEAD_MB = 96;
+/** Memory of the monitor itself beside its guest's, in MiB: translated code, for the most part, and its devices. */
+const MONITOR_OVERHEAD_MB = 96;
 
 export interface VmBackendOptions {
   readonly monitor: VirtualMachineMonitor;
@@ -27,6 +36,17 @@ export interface VmBackendOptions {
   /** Where the choice of an accelerator is remembered until the machine restarts. */
   readonly acceleratorFile: string;
   readonly timeouts: GuestTimeouts;
+  /** Null: every guest boots. */
+  readonly warm: WarmOptions | null;
+}
+
+export interface WarmOptions {
+  /** Existing directory, closed to other users. */
+  readonly snapshotDirectory: string;
+  /** Path of host/sealed-memory. */
+  readonly sealedMemoryHelper: string;
+  readonly defaultLimits: Limits;
+  readonly poolSize: number;
 }
 
 const ADVICE: Readonly<Partial<Record<ErrorCode, string>>> = {
@@ -35,10 +55,24 @@ const ADVICE: Readonly<Partial<Record<ErrorCode, string>>> = {
   image_corrupt: 'Run: glasshouse image build',
 };
 
+/** What may be wrong with a clone and not with a machine that boots. */
+const FAILURES_OF_A_CLONE: readonly ErrorCode[] = [
+  'vmm_failed',
+  'guest_lost',
+  'guest_link_violation',
+  'guest_setup_failed',
+  'boot_timeout',
+];
+/** One part in so many of the host's memory stays free of clones that wait. */
+const RESERVED_SHARE = 16;
+const MIB = 1024 * 1024;
+
 interface Prepared {
   readonly image: GuestImage;
   readonly facts: MonitorFacts;
   readonly choice: AcceleratorChoice;
+  /** Null when every guest shall boot. */
+  readonly warmStart: WarmStart | null;
 }
 
 /** An ExecutionBackend over any virtual machine monitor. */
@@ -58,8 +92,9 @@ export class VmBackend implements ExecutionBackend {
 
   /** Looks at the image every time: it may have been rebuilt, or damaged, since the last execution. */
   async prepare(signal: AbortSignal): Promise<void> {
+    if (this.#prepared !== null && isUnchanged(this.#prepared.image)) return;
     const image = await openImage(this.#options.imageDirectory);
-    while (this.#prepared?.image.manifestSha256 !== image.manifestSha256) {
+    while (this.#prepared?.image.fileIdentity !== image.fileIdentity) {
       this.#preparing ??= this.#inspect(image, signal).finally(() => {
         this.#preparing = null;
       });
@@ -73,15 +108,24 @@ export class VmBackend implements ExecutionBackend {
   }
 
   describe(): BackendDescription {
-    const { image, facts, choice } = this.#requirePrepared();
+    const { image, facts, choice, warmStart } = this.#requirePrepared();
     return {
       name: this.name,
       isolation: `vm-${choice.accelerator}`,
       vmmVersion: facts.version,
       enforcesLimits: true,
       imageDigests: image.digests,
-      notes: [...facts.notes, ...choice.notes],
+      snapshot: warmStart?.identity ?? null,
+      notes: [...facts.notes, ...choice.notes, ...(warmStart?.problems ?? [])],
     };
+  }
+
+  footprint({ memoryMb, cpus }: Limits): Footprint {
+    return { memoryMb: memoryMb + GUEST_OVERHEAD_MB + MONITOR_OVERHEAD_MB, cpus };
+  }
+
+  gauges(): readonly BackendGauge[] {
+    return this.#prepared?.warmStart?.gauges() ?? [];
   }
 
   async probe(signal: AbortSignal): Promise<ProbeReport> {
@@ -117,30 +161,19 @@ export class VmBackend implements ExecutionBackend {
 
   async start(spec: ExecutionSpec, signal: AbortSignal): Promise<ExecutionHandle> {
     refuseInheritedStreams(spec);
-    const { image, choice } = this.#requirePrepared();
+    const { warmStart } = this.#requirePrepared();
     const begunAt = performance.now();
-    await using workspace = await this.#workspaces.create(spec.limits.diskMb);
-    const launchedAt = performance.now();
-    const machine = await this.#options.monitor.launch({
-      accelerator: choice.accelerator,
-      memoryMb: spec.limits.memoryMb + GUEST_OVERHEAD_MB,
-      cpus: spec.limits.cpus,
-      image,
-      workspace,
-    });
-    const execution = new GuestExecution(machine, spec, this.#options.timeouts, this.#options.spoolDirectory);
+    const warm = spec.fresh ? null : await warmStart?.take(spec.limits);
+    if (warm === undefined || warm === null) return this.#startCold(spec, signal, begunAt);
     try {
-      await execution.start(launchedAt, signal);
+      return await this.#begin(warm, spec, signal, begunAt, { clone: performance.now() - begunAt });
     } catch (error) {
-      await execution[Symbol.asyncDispose]();
-      throw asGlasshouseError(error);
+      const { code } = asGlasshouseError(error);
+      if (!FAILURES_OF_A_CLONE.includes(code) || signal.aborted) throw error;
+      // Nothing of the program has run: a machine that boots does not have what ails the clone.
+      if (warm.origin.snapshot !== null) await warmStart?.blame(warm.origin.snapshot.sha256, error);
+      return await this.#startCold(spec, signal, begunAt);
     }
-    execution.bootMs += launchedAt - begunAt;
-    execution.bootStages = { workspace: launchedAt - begunAt, ...execution.bootStages };
-    this.#executions.set(execution, execution);
-    // Reads on from here, whether or not somebody waits: the guest must never stand still for us.
-    execution.completion().catch(() => undefined);
-    return execution;
   }
 
   async wait(handle: ExecutionHandle): Promise<ExecutionResult> {
@@ -162,13 +195,87 @@ export class VmBackend implements ExecutionBackend {
     if (execution === undefined) return;
     await execution[Symbol.asyncDispose]();
     this.#executions.delete(handle);
+    this.#prepared?.warmStart?.refill();
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled([this.#preparing]);
+    await this.#prepared?.warmStart?.[Symbol.asyncDispose]();
+  }
+
+  async #startCold(spec: ExecutionSpec, signal: AbortSignal, begunAt: number): Promise<ExecutionHandle> {
+    const { image, choice, warmStart } = this.#requirePrepared();
+    await warmStart?.makeRoom(this.footprint(spec.limits).memoryMb);
+    const workspaceBegunAt = performance.now();
+    await using workspace = await this.#workspaces.create(spec.limits.diskMb);
+    const workspaceMs = performance.now() - workspaceBegunAt;
+    const machine = await this.#options.monitor.launch({
+      accelerator: choice.accelerator,
+      memoryMb: spec.limits.memoryMb + GUEST_OVERHEAD_MB,
+      cpus: spec.limits.cpus,
+      image,
+      workspace,
+      memory: { kind: 'own' },
+    });
+    return await this.#begin(bootingGuest(machine), spec, signal, begunAt, { workspace: workspaceMs });
+  }
+
+  /** Gives the guest its program. `stages` is what `begunAt` until now was needed for. */
+  async #begin(
+    guest: Guest,
+    spec: ExecutionSpec,
+    signal: AbortSignal,
+    begunAt: number,
+    stages: Readonly<Record<string, number>>,
+  ): Promise<ExecutionHandle> {
+    const { timeouts, spoolDirectory } = this.#options;
+    const launchedAt = performance.now();
+    const execution = new GuestExecution(guest, spec, timeouts, spoolDirectory);
+    try {
+      await execution.start(launchedAt, signal);
+    } catch (error) {
+      await execution[Symbol.asyncDispose]();
+      throw asGlasshouseError(error);
+    }
+    execution.bootMs += launchedAt - begunAt;
+    execution.bootStages = { ...stages, ...execution.bootStages };
+    this.#executions.set(execution, execution);
+    // Reads on from here, whether or not somebody waits: the guest must never stand still for us.
+    execution.completion().catch(() => undefined);
+    return execution;
   }
 
   async #inspect(image: GuestImage, signal: AbortSignal): Promise<Prepared> {
     const { monitor, acceleratorFile } = this.#options;
     const facts = await monitor.inspect();
     const search = { monitor, image, workspaces: this.#workspaces, signal };
-    return { image, facts, choice: await recallAccelerator(search, acceleratorFile, cacheKey(facts, image)) };
+    const choice = await recallAccelerator(search, acceleratorFile, cacheKey(facts, image));
+    await this.#prepared?.warmStart?.[Symbol.asyncDispose]();
+    const warmStart = this.#makeWarmStart(image, choice);
+    await warmStart?.prepare();
+    return { image, facts, choice, warmStart };
+  }
+
+  #makeWarmStart(image: GuestImage, { accelerator }: AcceleratorChoice): WarmStart | null {
+    const { monitor, warm, timeouts, spoolDirectory } = this.#options;
+    if (warm === null) return null;
+    return new WarmStart({
+      context: {
+        monitor,
+        accelerator,
+        image,
+        workspaces: this.#workspaces,
+        sealedMemoryHelper: warm.sealedMemoryHelper,
+        overheadMb: GUEST_OVERHEAD_MB,
+        timeoutMs: timeouts.bootMs,
+      },
+      store: new SnapshotStore(warm.snapshotDirectory, spoolDirectory, warm.sealedMemoryHelper),
+      defaultLimits: warm.defaultLimits,
+      poolSize: warm.poolSize,
+      isBusy: () => this.#executions.size >= os.availableParallelism(),
+      availableMb: availableMemoryMb,
+      reserveMb: this.footprint(warm.defaultLimits).memoryMb + os.totalmem() / MIB / RESERVED_SHARE,
+    });
   }
 
   #requirePrepared(): Prepared {

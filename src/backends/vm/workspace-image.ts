@@ -3,17 +3,16 @@ import path from 'node:path';
 
 import { openAnonymousFile } from '../../base/anonymous-file.js';
 import { runToCompletion } from '../../base/child-process.js';
+import { BLOCK_BYTES, dataBlocks } from '../../base/data-blocks.js';
 import { writeFully } from '../../base/write-fully.js';
 import { asGlasshouseError, GlasshouseError } from '../../base/errors.js';
 
-const BLOCK_BYTES = 4096;
-const READ_BYTES = 1 << 20;
 const MKE2FS_TIMEOUT_MS = 30_000;
 /** Templates of this many different sizes are remembered. */
 const MAX_TEMPLATES = 16;
 
-/** An empty ext4 file system reduced to the blocks that are not zero. */
-interface Template {
+/** A file system image reduced to the blocks that are not zero. */
+export interface ImageTemplate {
   readonly sizeBytes: number;
   readonly extents: readonly { readonly offset: number; readonly bytes: Buffer }[];
 }
@@ -24,7 +23,7 @@ interface Template {
  */
 export class WorkspaceImages {
   readonly #directory: string;
-  readonly #templates = new Map<number, Promise<Template>>();
+  readonly #templates = new Map<number, Promise<ImageTemplate>>();
 
   /** `directory` must exist; nothing in it keeps a name. */
   constructor(directory: string) {
@@ -33,7 +32,17 @@ export class WorkspaceImages {
 
   /** A new image of `diskMb` MiB. The caller closes it, which also removes it. Throws `disk_full`. */
   async create(diskMb: number): Promise<FileHandle> {
-    const template = await this.#template(diskMb);
+    return this.copy(await this.#template(diskMb));
+  }
+
+  /** What is in an image now, reduced to the blocks that are not zero. */
+  async templateOf(image: FileHandle, diskMb: number): Promise<ImageTemplate> {
+    const sizeBytes = diskMb * 1024 * 1024;
+    return { sizeBytes, extents: await readExtents(image, sizeBytes) };
+  }
+
+  /** A new image with the contents of a template. The caller closes it, which also removes it. Throws `disk_full`. */
+  async copy(template: ImageTemplate): Promise<FileHandle> {
     const file = await openAnonymousFile(this.#directory);
     try {
       await file.truncate(template.sizeBytes);
@@ -45,7 +54,7 @@ export class WorkspaceImages {
     }
   }
 
-  #template(diskMb: number): Promise<Template> {
+  #template(diskMb: number): Promise<ImageTemplate> {
     const known = this.#templates.get(diskMb);
     if (known !== undefined) return known;
     const made = this.#makeTemplate(diskMb);
@@ -56,7 +65,7 @@ export class WorkspaceImages {
     return made;
   }
 
-  async #makeTemplate(diskMb: number): Promise<Template> {
+  async #makeTemplate(diskMb: number): Promise<ImageTemplate> {
     const file = await openAnonymousFile(this.#directory);
     try {
       const sizeBytes = diskMb * 1024 * 1024;
@@ -93,21 +102,15 @@ async function format(file: FileHandle): Promise<void> {
   );
 }
 
-async function readExtents(file: FileHandle, sizeBytes: number): Promise<Template['extents']> {
+async function readExtents(file: FileHandle, sizeBytes: number): Promise<ImageTemplate['extents']> {
   const extents: { offset: number; bytes: Buffer }[] = [];
-  const zero = Buffer.alloc(BLOCK_BYTES);
-  const buffer = Buffer.alloc(READ_BYTES);
-  for (let position = 0; position < sizeBytes; position += READ_BYTES) {
-    const { bytesRead } = await file.read(buffer, 0, READ_BYTES, position);
-    for (let start = 0; start < bytesRead; start += BLOCK_BYTES) {
-      const block = buffer.subarray(start, start + BLOCK_BYTES);
-      if (!block.equals(zero)) extents.push({ offset: position + start, bytes: Buffer.from(block) });
-    }
+  for await (const { offset, bytes } of dataBlocks(file, sizeBytes)) {
+    extents.push({ offset, bytes: Buffer.from(bytes) });
   }
   return joinAdjacent(extents);
 }
 
-function joinAdjacent(extents: { offset: number; bytes: Buffer }[]): Template['extents'] {
+function joinAdjacent(extents: { offset: number; bytes: Buffer }[]): ImageTemplate['extents'] {
   const joined: { offset: number; parts: Buffer[]; end: number }[] = [];
   for (const { offset, bytes } of extents) {
     const last = joined.at(-1);

@@ -257,7 +257,13 @@ describe('the process backend itself', () => {
   });
 
   it('takes only its own handles', async () => {
-    const foreign = { executionId: 'x', bootMs: 0, bootStages: {}, programEnded: Promise.resolve() };
+    const foreign = {
+      executionId: 'x',
+      bootMs: 0,
+      bootStages: {},
+      origin: { start: 'cold', snapshot: null } as const,
+      programEnded: Promise.resolve(),
+    };
     await assert.rejects(new ProcessBackend().kill(foreign), GlasshouseError);
   });
 

@@ -38,7 +38,9 @@ export function specFor(
     stdout: 'capture',
     stderr: 'capture',
     sink: new CollectingSink(),
+    fresh: false,
     limits: { memoryMb: 256, cpus: 1, diskMb: 64, pids: 64, outputBytes: 1 << 20 },
+    hold: null,
     ...changes,
   };
 }

@@ -16,7 +16,13 @@ const missing = await runToCompletion(BINARY, ['--version']).then(
 
 describe('the arguments of QEMU', { skip: missing ?? false }, () => {
   it('are all understood: a machine without kernel and disks gets as far as loading them', async () => {
-    const args = qemuArguments({ accelerator: 'tcg', memoryMb: 64, cpus: 2, tscKhz: 2_000_000 });
+    const args = qemuArguments({
+      accelerator: 'tcg',
+      memory: 'own',
+      memoryMb: 64,
+      cpus: 2,
+      tscKhz: 2_000_000,
+    });
     await using nothing = await open('/dev/null', 'r+');
     const child = spawn(BINARY, args, {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', nothing.fd, nothing.fd, nothing.fd, nothing.fd],
@@ -31,14 +37,20 @@ describe('the arguments of QEMU', { skip: missing ?? false }, () => {
   });
 
   it('give KVM the host processor and no second interrupt controller', () => {
-    const args = qemuArguments({ accelerator: 'kvm', memoryMb: 64, cpus: 1, tscKhz: null }).join(' ');
+    const args = qemuArguments({
+      accelerator: 'kvm',
+      memory: 'own',
+      memoryMb: 64,
+      cpus: 1,
+      tscKhz: null,
+    }).join(' ');
     assert.match(args, /-accel kvm -cpu host/);
     assert.match(args, /ioapic2=off/);
   });
 
   it('name no file of ours', () => {
     for (const accelerator of ['kvm', 'tcg'] as const) {
-      const args = qemuArguments({ accelerator, memoryMb: 64, cpus: 1, tscKhz: null });
+      const args = qemuArguments({ accelerator, memory: 'own', memoryMb: 64, cpus: 1, tscKhz: null });
       const paths = args.flatMap((arg) => arg.match(/(?:^|=)\/[^,]*/g) ?? []);
       assert.deepEqual(
         paths.filter((path) => !/^=?\/(?:dev\/fdset|proc\/self\/fd)\/\d+$/.test(path)),
@@ -50,7 +62,7 @@ describe('the arguments of QEMU', { skip: missing ?? false }, () => {
 
 describe('the kernel command line', () => {
   it('gives the frequency of the time stamp counter where it is emulated and known', () => {
-    const options = { memoryMb: 64, cpus: 1 };
+    const options = { memory: 'own', memoryMb: 64, cpus: 1 } as const;
     const line = (accelerator: 'kvm' | 'tcg', tscKhz: number | null): string =>
       kernelCommandLine({ ...options, accelerator, tscKhz });
     assert.match(line('tcg', 2_100_000), /\btsc_early_khz=2100000\b/);
@@ -60,7 +72,7 @@ describe('the kernel command line', () => {
 
   it('turns a panic into the end of the machine', () => {
     assert.match(
-      kernelCommandLine({ accelerator: 'tcg', memoryMb: 64, cpus: 1, tscKhz: null }),
+      kernelCommandLine({ accelerator: 'tcg', memory: 'own', memoryMb: 64, cpus: 1, tscKhz: null }),
       /\bpanic=-1\b/,
     );
   });

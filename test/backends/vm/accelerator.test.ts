@@ -38,6 +38,10 @@ class HopelessMonitor implements VirtualMachineMonitor {
     return Promise.resolve({ version: '1', notes: [] });
   }
 
+  freezeKey(): Promise<string> {
+    return Promise.resolve('');
+  }
+
   launch(request: { accelerator: Accelerator }): Promise<VirtualMachine> {
     this.tried.push(request.accelerator);
     return Promise.reject(new GlasshouseError('vmm_failed', `${request.accelerator} is broken`));

@@ -1,0 +1,44 @@
+import { GlasshouseError } from '../../base/errors.js';
+import { GuestConnection, type LinkPosition } from '../../guest-link/connection.js';
+import { type GuestMessage } from '../../guest-link/guest-message.js';
+import { violation } from '../../guest-link/frame.js';
+import { type GuestOrigin } from '../backend.js';
+import { type VirtualMachine } from './machine.js';
+
+/** A machine with the conversation into it. Whoever holds it ends it. */
+export interface Guest {
+  readonly machine: VirtualMachine;
+  readonly connection: GuestConnection;
+  readonly origin: GuestOrigin;
+}
+
+/** A machine that was just launched and has yet to say hello. */
+export function bootingGuest(machine: VirtualMachine): Guest {
+  return {
+    machine,
+    connection: new GuestConnection(machine.link),
+    origin: { start: 'cold', snapshot: null },
+  };
+}
+
+/** A machine that goes on in the middle of a conversation. */
+export function clonedGuest(machine: VirtualMachine, position: LinkPosition, origin: GuestOrigin): Guest {
+  return { machine, connection: new GuestConnection(machine.link, position), origin };
+}
+
+/** The next message, which must be of this type. Throws `guest_lost`, `guest_link_violation`, `guest_setup_failed`. */
+export async function expectMessage<T extends GuestMessage['type']>(
+  connection: GuestConnection,
+  type: T,
+): Promise<Extract<GuestMessage, { type: T }>> {
+  const message = await connection.next();
+  if (message === null)
+    throw new GlasshouseError('guest_lost', 'The guest ended in the middle of its preparation.');
+  if (message.type === 'start_failed' && type !== 'start_failed')
+    throw new GlasshouseError(
+      'guest_setup_failed',
+      `Guest init could not do its work: ${message.stage.replaceAll('_', ' ')} failed with errno ${message.errno}.`,
+    );
+  if (message.type !== type) throw violation(`${message.type} came where ${type} was due`);
+  return message as Extract<GuestMessage, { type: T }>;
+}

@@ -1,0 +1,107 @@
+import { type FileHandle } from 'node:fs/promises';
+
+import { asGlasshouseError, GlasshouseError } from '../../base/errors.js';
+import { type LinkPosition } from '../../guest-link/connection.js';
+import { type GuestImage } from '../../images/locate.js';
+import { bootingGuest, expectMessage, type Guest } from './guest.js';
+import { describeHeldInterpreter, describeRehearsal } from './guest-session.js';
+import { type Accelerator, type VirtualMachineMonitor } from './machine.js';
+import { REHEARSAL_PIDS, SNAPSHOT_REHEARSAL } from './rehearsal.js';
+import { SealableMemory } from './sealable-memory.js';
+import { type Profile } from './snapshot.js';
+import { type ImageTemplate, type WorkspaceImages } from './workspace-image.js';
+
+const MIB = 1024 * 1024;
+
+export interface SnapshotContext {
+  readonly monitor: VirtualMachineMonitor;
+  readonly accelerator: Accelerator;
+  readonly image: GuestImage;
+  readonly workspaces: WorkspaceImages;
+  /** Path of host/sealed-memory. */
+  readonly sealedMemoryHelper: string;
+  /** Memory of a machine beside the program's, in MiB. */
+  readonly overheadMb: number;
+  /** Within which a guest must have booted and its interpreters wait, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** A machine that was just frozen; its memory is not sealed yet. */
+export interface FrozenGuest {
+  readonly memory: SealableMemory;
+  readonly state: Uint8Array;
+  readonly workspace: ImageTemplate;
+  readonly link: LinkPosition;
+}
+
+/**
+ * Boots a guest, lets interpreters wait in it, and freezes it. The caller disposes the memory. Throws what a boot
+ * throws.
+ */
+export async function freezeGuest(
+  context: SnapshotContext,
+  profile: Profile,
+  signal: AbortSignal,
+): Promise<FrozenGuest> {
+  const memoryMb = profile.memoryMb + context.overheadMb;
+  const memory = await SealableMemory.create(context.sealedMemoryHelper, memoryMb * MIB);
+  try {
+    await using workspace = await context.workspaces.create(profile.diskMb);
+    return { memory, ...(await freezeIn(context, profile, memory, workspace, signal)) };
+  } catch (error) {
+    await memory[Symbol.asyncDispose]();
+    throw asGlasshouseError(error, 'vmm_failed');
+  }
+}
+
+async function freezeIn(
+  context: SnapshotContext,
+  profile: Profile,
+  memory: SealableMemory,
+  workspace: FileHandle,
+  signal: AbortSignal,
+): Promise<Omit<FrozenGuest, 'memory'>> {
+  const { monitor, accelerator, image } = context;
+  const machine = await monitor.launch({
+    accelerator,
+    memoryMb: memory.sizeBytes / MIB,
+    cpus: profile.cpus,
+    image,
+    workspace,
+    memory: { kind: 'freezable', file: memory.file },
+  });
+  const deadline = AbortSignal.any([signal, AbortSignal.timeout(context.timeoutMs)]);
+  const end = (): void => void machine.destroy();
+  deadline.addEventListener('abort', end, { once: true });
+  try {
+    deadline.throwIfAborted();
+    const guest = bootingGuest(machine);
+    await prepareInterpreters(guest, profile);
+    const state = await machine.freeze();
+    return {
+      state,
+      workspace: await context.workspaces.templateOf(workspace, profile.diskMb),
+      link: guest.connection.position,
+    };
+  } catch (error) {
+    if (signal.aborted) throw new GlasshouseError('canceled', 'The snapshot was canceled.', { cause: error });
+    throw error;
+  } finally {
+    deadline.removeEventListener('abort', end);
+    await machine.destroy();
+  }
+}
+
+/** One to warm the guest up with, then two that stay: one for a rehearsal in the clone, one to run. */
+async function prepareInterpreters({ connection }: Guest, profile: Profile): Promise<void> {
+  const hold = async (): Promise<void> => {
+    await connection.sendAll(describeHeldInterpreter(profile.memoryMb, REHEARSAL_PIDS));
+    await expectMessage(connection, 'held');
+  };
+  await expectMessage(connection, 'hello');
+  await hold();
+  await connection.sendAll(describeRehearsal(SNAPSHOT_REHEARSAL, profile.memoryMb, REHEARSAL_PIDS));
+  await expectMessage(connection, 'rehearsed');
+  await hold();
+  await hold();
+}

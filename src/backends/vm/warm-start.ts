@@ -1,0 +1,152 @@
+import { asGlasshouseError, type ErrorCode } from '../../base/errors.js';
+import { type BackendGauge, type Limits, type SnapshotIdentity } from '../backend.js';
+import { restoreClone, restoreRehearsedClone } from './clone.js';
+import { ClonePool } from './clone-pool.js';
+import { type Guest } from './guest.js';
+import { type Profile, profileFor, profileName } from './snapshot.js';
+import { type SnapshotContext } from './snapshot-builder.js';
+import { Snapshots } from './snapshots.js';
+import { type SnapshotStore } from './snapshot-store.js';
+
+export interface WarmStartOptions {
+  readonly context: SnapshotContext;
+  readonly store: SnapshotStore;
+  /** What executions that ask for nothing get; the pool holds clones for these. */
+  readonly defaultLimits: Limits;
+  /** Clones that wait; 0: none, and other profiles than the default one are not prepared either. */
+  readonly poolSize: number;
+  readonly isBusy: () => boolean;
+  readonly availableMb: () => number;
+  readonly reserveMb: number;
+}
+
+/** Failures of a clone that are the snapshot's fault, as far as one can tell. */
+const BLAMED_ON_SNAPSHOT: readonly ErrorCode[] = ['vmm_failed', 'guest_setup_failed', 'guest_link_violation'];
+
+/** Guests that need not boot, for one image and one accelerator. */
+export class WarmStart implements AsyncDisposable {
+  readonly #options: WarmStartOptions;
+  readonly #snapshots: Snapshots;
+  readonly #profile: Profile;
+  readonly #pool: ClonePool | null;
+  #problem: string | null = null;
+
+  constructor(options: WarmStartOptions) {
+    this.#options = options;
+    this.#profile = profileFor(options.defaultLimits);
+    this.#snapshots = new Snapshots(options.context, options.store);
+    this.#pool =
+      options.poolSize === 0
+        ? null
+        : new ClonePool({
+            size: options.poolSize,
+            restore: () => this.#restoreForPool(),
+            isBusy: options.isBusy,
+            availableMb: options.availableMb,
+            reserveMb: options.reserveMb,
+          });
+  }
+
+  /** What keeps guests from being cloned; empty when nothing does. */
+  get problems(): readonly string[] {
+    return this.#problem === null ? [] : [this.#problem];
+  }
+
+  /** The snapshot that most executions are cloned from. */
+  get identity(): SnapshotIdentity | null {
+    return this.#snapshots.get(this.#profile)?.identity ?? null;
+  }
+
+  /** Makes the snapshot that most executions need. Never rejects: without one, guests boot. */
+  async prepare(): Promise<void> {
+    try {
+      await this.#snapshots.ensure(this.#profile);
+      this.#problem = null;
+      this.#pool?.refill();
+    } catch (error) {
+      this.#problem = `no snapshot could be made: ${asGlasshouseError(error).message}`;
+    }
+  }
+
+  /** A guest for these limits that is already up; null: boot one. */
+  async take(limits: Limits): Promise<Guest | null> {
+    const profile = profileFor(limits);
+    if (profileName(profile) === profileName(this.#profile)) {
+      const pooled = await this.#takePooled();
+      if (pooled !== null) return pooled;
+    }
+    const snapshot = this.#snapshots.get(profile);
+    if (snapshot === null) {
+      this.#prepareLater(profile);
+      return null;
+    }
+    try {
+      return await restoreClone(this.#options.context, snapshot);
+    } catch (error) {
+      await this.blame(snapshot.identity.sha256, error);
+      return null;
+    }
+  }
+
+  /** A clone failed before its program began: a snapshot that is to blame for it is not used again. */
+  async blame(snapshotSha256: string, error: unknown): Promise<void> {
+    if (!BLAMED_ON_SNAPSHOT.includes(asGlasshouseError(error, 'vmm_failed').code)) return;
+    const snapshot = this.#snapshots.find(snapshotSha256);
+    if (snapshot === null) return;
+    await this.#snapshots.discard(snapshot);
+    this.#prepareLater(snapshot.profile);
+  }
+
+  /** To be called when an execution has ended. */
+  refill(): void {
+    this.#pool?.refill();
+  }
+
+  async makeRoom(neededMb: number): Promise<void> {
+    await this.#pool?.makeRoom(neededMb);
+  }
+
+  gauges(): readonly BackendGauge[] {
+    if (this.#pool === null) return [];
+    return [
+      { name: 'pool_ready', help: 'Clones that wait to be used.', value: this.#pool.ready },
+      { name: 'pool_size', help: 'Clones that shall wait at most.', value: this.#options.poolSize },
+      { name: 'pool_failures', help: 'Clones that could not be made.', value: this.#pool.failures },
+    ];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool?.[Symbol.asyncDispose]();
+    await this.#snapshots[Symbol.asyncDispose]();
+  }
+
+  async #takePooled(): Promise<Guest | null> {
+    try {
+      const guest = (await this.#pool?.take()) ?? null;
+      await guest?.machine.unpause();
+      return guest;
+    } catch {
+      // It failed while it was made, which #restoreForPool has seen to, or ended while it waited.
+      return null;
+    }
+  }
+
+  async #restoreForPool(): Promise<Guest> {
+    const snapshot = await this.#snapshots.ensure(this.#profile);
+    try {
+      return await restoreRehearsedClone(this.#options.context, snapshot);
+    } catch (error) {
+      await this.blame(snapshot.identity.sha256, error);
+      throw error;
+    }
+  }
+
+  /** While no one waits for it, and only where a pool is kept: a single command would pay for what it never uses. */
+  #prepareLater(profile: Profile): void {
+    if (this.#pool === null || !this.#snapshots.hasRoom) return;
+    // Why it could not be made is told to who asks next; this execution boots.
+    this.#snapshots.ensure(profile).catch((error: unknown) => {
+      this.#problem = `no snapshot could be made: ${asGlasshouseError(error).message}`;
+    });
+  }
+}

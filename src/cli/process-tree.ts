@@ -1,0 +1,125 @@
+import { type ObservedProcess } from '../receipts/observed.js';
+import { type Predicate } from '../receipts/receipt.js';
+import { type Style } from './console.js';
+import { commandOf, type Deed, type DeedKind, deedsOf } from './observed-deeds.js';
+import { microsecondsForPeople } from './quantities.js';
+
+/** One line; `style` is for all of it. The text is not yet safe for a terminal. */
+export interface TreeLine {
+  readonly text: string;
+  readonly style: Style | null;
+}
+
+export interface TreeOptions {
+  /** Everything, however long; otherwise the first few of each kind, and a count of the others. */
+  readonly all: boolean;
+}
+
+const MOST_PROCESSES = 200;
+const MOST_OF_KIND = 12;
+const PLURALS: Readonly<Record<DeedKind, string>> = {
+  read: 'files read',
+  change: 'changes',
+  network: 'connections',
+  failure: 'failures',
+};
+
+/** The processes as a tree, under each of them what it did to files and whom it talked to. */
+export function drawProcessTree(predicate: Predicate, { all }: TreeOptions): TreeLine[] {
+  const tree = predicate.process_tree;
+  const shown = all ? tree : tree.slice(0, MOST_PROCESSES);
+  const known = new Set(shown.map(({ id }) => id));
+  const children = groupBy(shown, ({ parent }) => (parent !== null && known.has(parent) ? parent : 0));
+  const deeds = new Map<number, Deed[]>();
+  for (const deed of deedsOf(predicate))
+    for (const id of deed.processes) deeds.set(id, [...(deeds.get(id) ?? []), deed]);
+  const lines: TreeLine[] = [];
+  drawChildren(0, '', { children, deeds, all, lines });
+  if (shown.length < tree.length)
+    lines.push({ text: `and ${tree.length - shown.length} processes more (--all)`, style: 'dim' });
+  return lines;
+}
+
+interface Drawing extends TreeOptions {
+  /** By the id of the parent; 0: the top. */
+  readonly children: ReadonlyMap<number, readonly ObservedProcess[]>;
+  readonly deeds: ReadonlyMap<number, readonly Deed[]>;
+  readonly lines: TreeLine[];
+}
+
+/** Depth first without recursion: a chain of processes can be as long as the tree. */
+function drawChildren(top: number, indent: string, drawing: Drawing): void {
+  const { children, deeds, all, lines } = drawing;
+  const open = branchesBelow(top, indent, children);
+  for (let branch = open.pop(); branch !== undefined; branch = open.pop()) {
+    const { process, first, rest } = branch;
+    lines.push({ text: `${first}${process.pid} ${commandOf(process)}  ${endOf(process)}`, style: null });
+    const below = branchesBelow(process.id, rest, children);
+    const bar = below.length > 0 ? '│ ' : '  ';
+    for (const line of deedLines(deeds.get(process.id) ?? [], all))
+      lines.push({ ...line, text: `${rest}${bar}  ${line.text}` });
+    open.push(...below);
+  }
+}
+
+interface Branch {
+  readonly process: ObservedProcess;
+  /** What stands before its own line, and before those below it. */
+  readonly first: string;
+  readonly rest: string;
+}
+
+/** The last one first, as a stack wants them. */
+function branchesBelow(id: number, indent: string, children: Drawing['children']): Branch[] {
+  const own = children.get(id) ?? [];
+  return own
+    .map((process, index) => {
+      if (id === 0) return { process, first: indent, rest: indent };
+      const isLast = index === own.length - 1;
+      return {
+        process,
+        first: `${indent}${isLast ? '└─ ' : '├─ '}`,
+        rest: `${indent}${isLast ? '   ' : '│  '}`,
+      };
+    })
+    .reverse();
+}
+
+function deedLines(deeds: readonly Deed[], all: boolean): TreeLine[] {
+  return [...groupBy(deeds, ({ kind }) => kind)].flatMap(([kind, ofKind]) => {
+    const shown = all ? ofKind : ofKind.slice(0, MOST_OF_KIND);
+    const hidden = ofKind.length - shown.length;
+    return [
+      ...shown.map(({ what, details }) => ({
+        text: `${kind === 'failure' ? 'failed: ' : ''}${what}${details.length === 0 ? '' : `  ${details.join(', ')}`}`,
+        style: STYLES[kind],
+      })),
+      ...(hidden === 0
+        ? []
+        : [{ text: `and ${hidden} ${PLURALS[kind]} more (--all)`, style: 'dim' as const }]),
+    ];
+  });
+}
+
+const STYLES: Readonly<Record<DeedKind, Style | null>> = {
+  read: 'dim',
+  change: null,
+  network: 'bold',
+  failure: 'bad',
+};
+
+function endOf({ exit_code, signal, started_us, ended_us }: ObservedProcess): string {
+  if (ended_us === null) return '[end not seen]';
+  const how = signal ?? (exit_code === null ? 'ended' : `exit ${exit_code}`);
+  return `[${how}, ${microsecondsForPeople(ended_us - started_us)}]`;
+}
+
+function groupBy<Item, Key>(items: readonly Item[], keyOf: (item: Item) => Key): Map<Key, Item[]> {
+  const groups = new Map<Key, Item[]>();
+  for (const item of items) {
+    const group = groups.get(keyOf(item));
+    if (group === undefined) groups.set(keyOf(item), [item]);
+    else group.push(item);
+  }
+  return groups;
+}

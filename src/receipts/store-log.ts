@@ -1,0 +1,191 @@
+import type Database from 'better-sqlite3';
+
+import { GlasshouseError } from '../base/errors.js';
+import { encodeTreeHead, encodeUpdate, parseCheckpoint } from './checkpoint.js';
+import { sha256 } from './crypto.js';
+import { encodeLogEntry, parseLogEntry } from './log-entry.js';
+import { hashLeaf, provesInclusion, sameHash } from './merkle.js';
+import { completedHashes, consistencyProof, inclusionProof, rootOf, storedPosition } from './merkle-tree.js';
+import { type NoteSigner } from './signed-note.js';
+import { type LogProof } from './store-types.js';
+
+/** Receipts that are read at a time. */
+const PAGE = 64;
+
+/** A receipt that is stored and not yet in the log. */
+interface PendingReceipt {
+  readonly sequence: number;
+  readonly envelope: Uint8Array;
+  readonly finishedAt: string;
+}
+
+interface CheckpointRow {
+  readonly size: number;
+  readonly note: string;
+}
+
+/** The log of all receipts of a store, inside the store's transactions. What differs from it throws `log_corrupt`. */
+export class StoredLog {
+  readonly #statements: ReturnType<typeof prepareStatements>;
+  /** The size of a tree that this connection has checked or made: what is appended to it needs no other look. */
+  #intactSize = 0;
+
+  constructor(database: Database.Database) {
+    this.#statements = prepareStatements(database);
+  }
+
+  /** The newest signed head; null for a log without entries. */
+  latest(): { readonly size: number; readonly note: string } | null {
+    return this.#statements.latest.get() ?? null;
+  }
+
+  /** Every head that was signed, in the order of their sizes, from the first that is larger than `size` on. */
+  checkpointsAfter(size: number, count: number): { readonly size: number; readonly note: string }[] {
+    return this.#statements.checkpoints.all(size, count);
+  }
+
+  /** Whether every stored receipt is in the log: those of an older version are not before the first append. */
+  get isComplete(): boolean {
+    return this.#pending(this.latest()?.size ?? 0).length === 0;
+  }
+
+  /**
+   * Logs all stored receipts that are not in the log yet and signs the new head. For the middle of a transaction, which
+   * is the caller's.
+   */
+  extend(signer: NoteSigner): void {
+    const before = this.latest();
+    const oldSize = before?.size ?? 0;
+    if (before !== null && oldSize !== this.#intactSize) this.#assertIntact(before);
+    let size = oldSize;
+    let time = this.#timeOfEntry(size - 1);
+    for (let page = this.#pending(size); page.length > 0; page = this.#pending(size)) {
+      for (const { sequence, envelope, finishedAt } of page) {
+        if (sequence !== size + 1) throw corrupt(`receipt ${size + 1} is missing`);
+        time = latestOf(new Date().toISOString(), finishedAt, time);
+        this.#append(size, encodeLogEntry({ envelope_sha256: sha256(envelope), index: size, time }));
+        size += 1;
+      }
+    }
+    if (size === oldSize) return;
+    const head = { origin: signer.name, size, root: rootOf(size, this.readHash) };
+    this.#statements.addCheckpoint.run(size, signer.sign(encodeTreeHead(head)));
+    this.#intactSize = size;
+  }
+
+  /** Forgets what was appended in a transaction that did not come about. */
+  rolledBack(): void {
+    this.#intactSize = 0;
+  }
+
+  /**
+   * The proof for one entry against the first head that covers it: the same bytes each time. Null for an entry that is
+   * not in the log. A proof that does not hold is not handed out.
+   */
+  prove(index: number): LogProof | null {
+    const bytes = this.#statements.entry.get(index);
+    const [checkpoint] = this.checkpointsAfter(index, 1);
+    if (bytes === undefined || checkpoint === undefined) return null;
+    const { size, root } = headOf(checkpoint);
+    const proof = inclusionProof(index, size, this.readHash);
+    if (!provesInclusion({ leafHash: hashLeaf(bytes), index, size, root, proof }))
+      throw corrupt(`the proof for entry ${index} does not hold`);
+    return { entry: parseLogEntry(bytes), checkpoint: checkpoint.note, proof };
+  }
+
+  /**
+   * The newest checkpoint with the proof that it continues a tree of `oldSize` leaves, as c2sp.org/tlog-witness takes
+   * it. Throws `log_truncated` when the log is smaller than that.
+   */
+  updateSince(oldSize: number): string {
+    const latest = this.latest();
+    if (latest === null || latest.size < oldSize) {
+      throw new GlasshouseError(
+        'log_truncated',
+        `The log has ${latest?.size ?? 0} entries, fewer than the ${oldSize} of the older checkpoint.`,
+      );
+    }
+    return encodeUpdate(latest.note, oldSize, consistencyProof(oldSize, latest.size, this.readHash));
+  }
+
+  /** Entries from `begin` on, at most `count`, as they were hashed. */
+  entries(begin: number, count: number): Uint8Array[] {
+    return this.#statements.entries.all(begin, begin + count);
+  }
+
+  /** The hash of a full subtree of 2^level leaves that are all in the log. */
+  readonly readHash = (level: number, index: number): Uint8Array => {
+    const hash = this.#statements.hash.get(storedPosition(level, index));
+    if (hash === undefined) throw corrupt(`hash ${index} of level ${level} is missing`);
+    return hash;
+  };
+
+  #pending(size: number): PendingReceipt[] {
+    return this.#statements.pending.all(size, PAGE);
+  }
+
+  #append(index: number, entry: Uint8Array): void {
+    this.#statements.addEntry.run(index, entry);
+    const begin = storedPosition(0, index);
+    for (const [offset, hash] of completedHashes(index, hashLeaf(entry), this.readHash).entries())
+      this.#statements.addHash.run(begin + offset, hash);
+  }
+
+  #timeOfEntry(index: number): string {
+    const bytes = this.#statements.entry.get(index);
+    return bytes === undefined ? '' : parseLogEntry(bytes).time;
+  }
+
+  /** A tree that is not the signed one is never continued: that would sign a fork. */
+  #assertIntact(checkpoint: CheckpointRow): void {
+    const { size, root } = headOf(checkpoint);
+    if (!sameHash(rootOf(size, this.readHash), root))
+      throw corrupt('its hashes are not those of the signed head');
+  }
+}
+
+function headOf({ size, note }: CheckpointRow): { readonly size: number; readonly root: Uint8Array } {
+  const { head } = parseCheckpoint(new TextEncoder().encode(note));
+  if (head.size !== size) throw corrupt(`the checkpoint of size ${size} is of another size`);
+  return head;
+}
+
+function latestOf(...times: readonly string[]): string {
+  return times.reduce((latest, time) => (time > latest ? time : latest));
+}
+
+function corrupt(how: string): GlasshouseError {
+  return new GlasshouseError(
+    'log_corrupt',
+    `The stored log was changed from outside: ${how}. Restore the data directory from a backup that is not older ` +
+      'than the newest checkpoint that anybody was given, or use another data directory.',
+  );
+}
+
+function prepareStatements(database: Database.Database) {
+  return {
+    latest: database.prepare<[], CheckpointRow>(
+      'SELECT size, note FROM log_checkpoints ORDER BY size DESC LIMIT 1',
+    ),
+    checkpoints: database.prepare<[number, number], CheckpointRow>(
+      'SELECT size, note FROM log_checkpoints WHERE size > ? ORDER BY size LIMIT ?',
+    ),
+    pending: database.prepare<[number, number], PendingReceipt>(
+      'SELECT sequence, envelope, finished_at AS finishedAt FROM receipts WHERE sequence > ? ORDER BY sequence LIMIT ?',
+    ),
+    hash: database.prepare<[number], Buffer>('SELECT hash FROM log_hashes WHERE position = ?').pluck(),
+    entry: database.prepare<[number], Buffer>('SELECT entry FROM log_entries WHERE entry_index = ?').pluck(),
+    entries: database
+      .prepare<[number, number], Buffer>(
+        'SELECT entry FROM log_entries WHERE entry_index >= ? AND entry_index < ? ORDER BY entry_index',
+      )
+      .pluck(),
+    addEntry: database.prepare<[number, Uint8Array]>(
+      'INSERT INTO log_entries (entry_index, entry) VALUES (?, ?)',
+    ),
+    addHash: database.prepare<[number, Uint8Array]>('INSERT INTO log_hashes (position, hash) VALUES (?, ?)'),
+    addCheckpoint: database.prepare<[number, string]>(
+      'INSERT INTO log_checkpoints (size, note) VALUES (?, ?)',
+    ),
+  };
+}

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { drawProcessTree } from '../../src/cli/process-tree.js';
+import { differencesOf } from '../../src/cli/receipts-diff.js';
+import { type Predicate } from '../../src/receipts/receipt.js';
+import { observedPredicate } from '../receipts/observed-sample.js';
+
+const textOf = (predicate: Predicate, all = false): string =>
+  drawProcessTree(predicate, { all })
+    .map(({ text }) => text)
+    .join('\n');
+
+/** A chain of `length` processes, each the child of the one before. */
+function chain(length: number): Predicate {
+  const observed = observedPredicate();
+  const [first] = observed.process_tree;
+  assert.ok(first !== undefined);
+  const process_tree = Array.from({ length }, (_, index) => ({
+    ...first,
+    id: index + 1,
+    parent: index === 0 ? null : index,
+    pid: 10_000 + index,
+  }));
+  return { ...observed, process_tree };
+}
+
+describe('drawProcessTree', () => {
+  it('draws each process below its parent, with its end and its deeds', () => {
+    const lines = textOf(observedPredicate()).split('\n');
+    assert.equal(lines[0], '4000 sh -c ./fetch  [exit 0, 123.0 ms]');
+    const child = lines.findIndex((line) => line.includes('4001'));
+    assert.match(lines[child] ?? '', /^└─ 4001 .*\[SIGTERM, 118\.0 ms\]$/);
+    assert.ok(
+      lines.slice(child + 1).some((line) => /^ {5,}.*connect tcp /.test(line)),
+      'a connection below it',
+    );
+    assert.ok(
+      lines.some((line) => /(?:read|write|create) \//.test(line)),
+      'a file',
+    );
+  });
+
+  it('says how much it leaves out, and leaves out nothing when it is asked not to', () => {
+    const observed = observedPredicate();
+    assert.ok(observed.filesystem !== null);
+    const [read] = observed.filesystem.reads;
+    assert.ok(read !== undefined);
+    const reads = Array.from({ length: 40 }, (_, index) => ({
+      ...read,
+      path: `/f/${index}`,
+      processes: [1],
+    }));
+    const many = { ...observed, filesystem: { ...observed.filesystem, reads } };
+    assert.match(textOf(many), /and 28 files read more \(--all\)/);
+    assert.ok(textOf(many, true).includes('/f/39'));
+    assert.match(textOf(chain(250)), /and 50 processes more \(--all\)/);
+    assert.equal(textOf(chain(250), true).match(/^.*\[exit 0/gm)?.length, 250);
+  });
+
+  it('draws a very long chain without running out of stack', () => {
+    assert.equal(textOf(chain(3_000), true).match(/\[exit 0/g)?.length, 3_000);
+  });
+
+  it('quotes arguments so that none can be taken for two', () => {
+    const observed = observedPredicate();
+    const [first] = observed.process_tree;
+    assert.ok(first !== undefined);
+    const images = first.images.map((image) => ({ ...image, argv: ['a b', "it's", '', '--x=1'] }));
+    const text = textOf({ ...observed, process_tree: [{ ...first, images }] });
+    assert.ok(text.includes(String.raw`4000 'a b' 'it'\''s' '' --x=1`));
+  });
+});
+
+describe('differencesOf', () => {
+  const a = observedPredicate();
+
+  it('finds none between a receipt and itself', () => {
+    assert.deepEqual(differencesOf(a, a), []);
+  });
+
+  it('says what only one of them did, and what both did otherwise', () => {
+    assert.ok(a.filesystem !== null && a.syscalls !== null && a.network !== null);
+    const b: Predicate = {
+      ...a,
+      outcome: { ...a.outcome, status: 'error', exit_code: 2 },
+      request: { ...a.request, env_names: [...a.request.env_names, 'EXTRA'] },
+      process_tree: a.process_tree.slice(0, 1),
+      filesystem: { ...a.filesystem, reads: [] },
+      network: { ...a.network, attempts: [], peers: [] },
+      syscalls: { ...a.syscalls, counts: { ...a.syscalls.counts, getppid: 7 } },
+    };
+    const found = differencesOf(a, b);
+    const named = (name: string): unknown => {
+      const one = found.find((difference) => difference.name === name);
+      return one === undefined ? null : [one.section, one.a, one.b, one.only];
+    };
+    assert.deepEqual(named('status'), ['outcome', 'ok', 'error', null]);
+    assert.deepEqual(named('exit_code'), ['outcome', 0, 2, null]);
+    assert.deepEqual(named('variable EXTRA'), ['environment', null, 'set', 'b']);
+    assert.deepEqual(named('getppid'), ['syscalls', null, 7, 'b']);
+    const only = (section: string): string[] =>
+      found.filter((one) => one.section === section && one.only === 'a').map(({ name }) => name);
+    assert.equal(only('files').length, a.filesystem.reads.length);
+    assert.ok(only('network').some((name) => name.startsWith('connect ')));
+    assert.equal(only('processes').length, 1);
+    const mirrored = differencesOf(b, a);
+    assert.equal(mirrored.length, found.length);
+  });
+});

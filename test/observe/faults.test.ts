@@ -1,0 +1,280 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawnSync } from 'node:child_process';
+import { chmodSync, copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+
+import { listPids, readProcess } from '../../src/base/process-table.js';
+import { type HostObservation } from '../../src/receipts/observed.js';
+import { type Predicate } from '../../src/receipts/receipt.js';
+import { ended, Installation, MAIN, predicateOf } from '../cli/command-line.js';
+import { withoutObservation } from './observation.js';
+
+const isRoot = process.getuid?.() === 0;
+const NOBODY = 65_534;
+
+function hostObservation({ observation }: Predicate): HostObservation {
+  assert.ok(observation.level === 'host', observation.reason ?? '');
+  return observation;
+}
+
+/** The observer that this command line started, once the command has said that it runs. */
+async function observerOf(child: ChildProcess): Promise<number> {
+  await new Promise((resolve) => child.stdout?.once('data', resolve));
+  const pid = listPids().find(
+    (one) => readProcess(one)?.parentPid === child.pid && commandName(one) === 'observer',
+  );
+  assert.ok(pid !== undefined, 'there is no observer');
+  return pid;
+}
+
+function commandName(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return ''; // It has just ended.
+  }
+}
+
+/** Says that it runs, does something, waits for its stdin to end, does more. */
+const TWO_PARTS = 'cat /etc/hostname; : > first; read -r _; : > second; exit 7';
+
+describe('a command whose observer fails', { skip: withoutObservation }, () => {
+  for (const [signal, reason] of [
+    ['SIGKILL', /SIGKILL/],
+    ['SIGSTOP', /did not answer/],
+  ] as const) {
+    it(`is unharmed when it gets ${signal} in mid-run, and the receipt says from when on it was blind`, async () => {
+      using installation = new Installation();
+      const child = installation.start(['run', '--profile', 'host', '--', 'sh', '-c', TWO_PARTS]);
+      const end = ended(child);
+      process.kill(await observerOf(child), signal);
+      child.stdin?.end('go on\n');
+      const { code, stderr } = await end;
+      assert.equal(code, 7);
+      assert.match(stderr, /^glasshouse: not observed: .*\n$/);
+      const predicate = predicateOf(installation.receiptFile);
+      const observation = hostObservation(predicate);
+      assert.match(observation.reason ?? '', reason);
+      assert.ok(observation.blind_from_us !== null && !observation.complete);
+      assert.ok(predicate.process_tree.length > 0);
+      assert.equal(await installation.ok(['verify', installation.receiptFile]).then(() => 'valid'), 'valid');
+    });
+  }
+
+  it('is unharmed by a ring buffer that is too small: what was lost is counted, and totals are right', async () => {
+    using installation = new Installation();
+    const many =
+      'import os\nfor n in range(2000):\n    open(f"f{n}", "w").close()\nfor n in range(50):\n    os.spawnv(0, "/bin/true", ["true"])';
+    const options = ['--profile', 'host', '--observer-ring-bytes', '4096'];
+    const { code } = await installation.call(['run', ...options, '--', '/usr/bin/python3', '-I', '-c', many]);
+    assert.equal(code, 0);
+    const observation = hostObservation(predicateOf(installation.receiptFile));
+    assert.ok(Object.keys(observation.dropped).some((name) => name.startsWith('lost_')));
+    assert.equal(observation.complete, false);
+    assert.equal(observation.totals?.processes, 51);
+  });
+});
+
+describe('a command that cannot be observed', () => {
+  const argv = ['sh', '-c', 'echo runs; exit 3'];
+
+  it('runs when there is no observer, and one line says why', async () => {
+    using installation = new Installation();
+    const options = ['--profile', 'host', '--observer-dir', installation.directory];
+    const { code, stdout, stderr } = await installation.call(['run', ...options, '--', ...argv]);
+    assert.deepEqual([code, stdout], [3, 'runs\n']);
+    assert.match(stderr, /^glasshouse: not observed: .*is not there.*\n$/);
+    const { observation, filesystem } = predicateOf(installation.receiptFile);
+    assert.equal(observation.level, 'none');
+    assert.match(observation.reason, /is not there/);
+    assert.equal(filesystem, null);
+  });
+
+  it('does not run when it is required to be observed', async () => {
+    using installation = new Installation();
+    const options = ['--profile', 'required', '--observer-dir', installation.directory];
+    const { code, stdout, stderr } = await installation.call(['run', ...options, '--', ...argv]);
+    assert.deepEqual([code, stdout], [125, '']);
+    assert.match(stderr, /^glasshouse: .*is not there.*\n$/);
+    const { outcome } = predicateOf(installation.receiptFile);
+    assert.deepEqual([outcome.status, outcome.error?.code], ['infra_error', 'observation_unavailable']);
+  });
+
+  const skip = withoutObservation || (isRoot ? false : 'needs root, to give up its rights');
+  const withoutRights = (profile: string, installation: Installation): ReturnType<typeof spawnSync> =>
+    spawnSync(
+      'setpriv',
+      [
+        '--bounding-set',
+        '-all',
+        '--inh-caps',
+        '-all',
+        process.execPath,
+        MAIN,
+        'run',
+        '--profile',
+        profile,
+        '--',
+        ...argv,
+      ],
+      {
+        cwd: installation.directory,
+        env: { ...process.env, GLASSHOUSE_DATA_DIR: installation.dataDirectory },
+      },
+    );
+
+  it('for want of capabilities runs all the same', { skip }, () => {
+    using installation = new Installation();
+    const { status, stderr } = withoutRights('host', installation);
+    assert.equal(status, 3);
+    assert.match(String(stderr), /CAP_BPF/);
+    assert.match(predicateOf(installation.receiptFile).observation.reason ?? '', /CAP_BPF/);
+  });
+
+  it('for want of capabilities does not run when it is required', { skip }, () => {
+    using installation = new Installation();
+    const { status, stdout } = withoutRights('required', installation);
+    assert.deepEqual([status, String(stdout)], [125, '']);
+  });
+});
+
+describe('an observed command', { skip: withoutObservation }, () => {
+  it('that does not exist ends as it would have', async () => {
+    using installation = new Installation();
+    const { code } = await installation.call(['run', '--profile', 'required', '--', '/no/such/command']);
+    assert.equal(code, 127);
+    const { observation } = predicateOf(installation.receiptFile);
+    assert.deepEqual([observation.level, observation.reason], ['none', 'the command was never started']);
+  });
+
+  it('keeps its exit code when its receipt cannot be written', async () => {
+    using installation = new Installation();
+    const options = ['--profile', 'required', '--receipt', '/proc/no/such/receipt.json'];
+    const { code, stderr } = await installation.call(['run', ...options, '--', 'sh', '-c', 'exit 5']);
+    assert.equal(code, 5);
+    assert.match(stderr, /could not be written/);
+    assert.equal((await installation.latest()).observation.level, 'host');
+  });
+
+  it('does not see another one that runs at the same time', async () => {
+    using installation = new Installation();
+    const observe = (name: string): Promise<unknown> =>
+      installation.ok([
+        'run',
+        '--profile',
+        'required',
+        '--receipt',
+        `${name}.json`,
+        '--',
+        'sh',
+        '-c',
+        `for n in 1 2 3 4 5 6 7 8 9; do : > ${name}-$n; sleep 0.05; done`,
+      ]);
+    await Promise.all([observe('one'), observe('other')]);
+    const paths = (name: string): string =>
+      JSON.stringify(predicateOf(join(installation.directory, `${name}.json`)).filesystem);
+    assert.match(paths('one'), /one-9/);
+    assert.match(paths('other'), /other-9/);
+    assert.doesNotMatch(paths('one'), /other-/);
+    assert.doesNotMatch(paths('other'), /one-/);
+  });
+
+  it(
+    'is followed through a set-user-ID program',
+    { skip: isRoot ? false : 'needs root, to make one' },
+    async () => {
+      using installation = new Installation();
+      const program = join(installation.directory, 'privileged');
+      copyFileSync('/bin/true', program);
+      chmodSync(program, 0o4755);
+      chmodSync(installation.directory, 0o755);
+      const argv = ['setpriv', `--reuid=${NOBODY}`, '--clear-groups', program];
+      await installation.ok(['run', '--profile', 'required', '--', ...argv]);
+      const image = predicateOf(installation.receiptFile).process_tree[0]?.images.at(-1);
+      assert.deepEqual([image?.uid, image?.euid, image?.privileged], [NOBODY, 0, true]);
+    },
+  );
+
+  it('has all of ten thousand processes', async () => {
+    using installation = new Installation();
+    const forks =
+      'import os\nfor n in range(10000):\n    pid = os.fork()\n    if pid == 0: os._exit(0)\n    os.waitpid(pid, 0)';
+    await installation.ok(['run', '--profile', 'required', '--', '/usr/bin/python3', '-I', '-c', forks]);
+    const predicate = predicateOf(installation.receiptFile);
+    assert.deepEqual(
+      [predicate.process_tree.length, hostObservation(predicate).totals?.processes],
+      [10_001, 10_001],
+    );
+    assert.equal(hostObservation(predicate).complete, true);
+  });
+
+  it('has its arguments, whole', async () => {
+    using installation = new Installation();
+    const argv = ['/bin/true', 'x'.repeat(32_768), '', 'ä', '\u001b[2J'];
+    await installation.ok(['run', '--profile', 'required', '--', ...argv]);
+    const [first] = predicateOf(installation.receiptFile).process_tree;
+    assert.deepEqual([first?.images[0]?.argv, first?.images[0]?.argv_complete], [argv, true]);
+  });
+
+  it('is shown live, one line an event, safe for a terminal', async () => {
+    using installation = new Installation();
+    const options = ['--follow', '--events', 'events.jsonl'];
+    const { stderr } = await installation.call(['run', ...options, '--', '/bin/true', '\u001b[2J']);
+    assert.match(stderr, /exec \/usr\/bin\/true/);
+    assert.ok(!stderr.includes('\u001b'));
+    const lines = readFileSync(join(installation.directory, 'events.jsonl'), 'utf8').trimEnd().split('\n');
+    const events = lines.map((line) => JSON.parse(line) as { event: string });
+    assert.equal(hostObservation(predicateOf(installation.receiptFile)).events, events.length);
+    const json = await installation.call(['run', '--follow', '--json', '--', '/bin/true']);
+    for (const line of json.stderr.trimEnd().split('\n')) assert.ok('event' in (JSON.parse(line) as object));
+  });
+});
+
+describe(
+  'runs in a row',
+  { skip: withoutObservation || (existsSync('/usr/sbin/bpftool') ? false : 'bpftool is not installed') },
+  () => {
+    it('leave no program, map or link loaded', async () => {
+      using installation = new Installation();
+      const seen = new Set<string>();
+      for (let run = 0; run < 10; run += 1) {
+        const child = installation.start([
+          'run',
+          '--profile',
+          'required',
+          '--',
+          'sh',
+          '-c',
+          'echo; read -r _; exit 0',
+        ]);
+        const end = ended(child);
+        for (const object of objectsOf(await observerOf(child))) seen.add(object);
+        child.stdin?.end();
+        assert.equal((await end).code, 0);
+      }
+      assert.ok(seen.size > 10);
+      assert.deepEqual(
+        [...seen].filter((object) => isLoaded(object)),
+        [],
+      );
+    });
+  },
+);
+
+/** `prog 12`, `map 3`, `link 4`: what a process keeps loaded (proc_pid_fdinfo(5)). */
+function objectsOf(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/fdinfo`).flatMap((descriptor) => {
+    const text = readFileSync(`/proc/${pid}/fdinfo/${descriptor}`, 'utf8');
+    const link = /^link_id:\s*(\d+)$/m.exec(text)?.[1];
+    if (link !== undefined) return [`link ${link}`];
+    return [...text.matchAll(/^(prog|map)_id:\s*(\d+)$/gm)].map(
+      ([, kind, id]) => `${kind ?? ''} ${id ?? ''}`,
+    );
+  });
+}
+
+function isLoaded(object: string): boolean {
+  const [kind = '', id = ''] = object.split(' ');
+  return spawnSync('/usr/sbin/bpftool', [kind, 'show', 'id', id]).status === 0;
+}
