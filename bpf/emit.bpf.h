@@ -1,4 +1,7 @@
-/* Composes records in memory of this CPU (tracepoints run with preemption off) and hands them to the ring buffer. */
+/*
+ * Composes records in memory of this CPU and hands them to the ring buffer. Tracepoints run with preemption off, but
+ * a soft interrupt may come in the middle of one, and its program needs memory of its own.
+ */
 #ifndef GLASSHOUSE_EMIT_BPF_H
 #define GLASSHOUSE_EMIT_BPF_H
 
@@ -9,16 +12,36 @@ struct draft {
     __u8 data[DATA_LIMIT + PATH_LIMIT];
 };
 
+#define MAX_DEPTH 2
+
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
     __uint(max_entries, 1);
     __type(key, __u32);
+    __type(value, __u32);
+} depths SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, MAX_DEPTH);
+    __type(key, __u32);
     __type(value, struct draft);
 } drafts SEC(".maps");
 
+/* 1 inside of a soft interrupt's program, else 0. */
+static __always_inline __u32 depth(void) {
+    __u32 zero = 0, *depth = bpf_map_lookup_elem(&depths, &zero);
+    return depth == NULL ? 0 : *depth;
+}
+
+static __always_inline void set_depth(__u32 value) {
+    __u32 zero = 0, *depth = bpf_map_lookup_elem(&depths, &zero);
+    if (depth != NULL) *depth = value;
+}
+
 static __always_inline struct draft *blank_draft(void) {
-    __u32 zero = 0;
-    return bpf_map_lookup_elem(&drafts, &zero);
+    __u32 index = depth();
+    return bpf_map_lookup_elem(&drafts, &index);
 }
 
 static __always_inline struct draft *new_draft(__u16 type, const struct state *state) {

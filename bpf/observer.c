@@ -138,6 +138,7 @@ static int finish(struct observer *observer) {
         close_process(observer, process, &owner);
     }
     if (observer->following) report_calls(observer);
+    counters->gaps[GAP_MISSED] = programs_missed(&observer->programs);
     report_end(&observer->output, why, counters);
     output_flush(&observer->output);
     return observer->output.broken ? EXIT_BROKEN : EXIT_SUCCESS;

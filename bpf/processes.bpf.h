@@ -119,22 +119,26 @@ static __always_inline bool same_string(const char *left, const char *right) {
     return difference == 0;
 }
 
-/* Memory of the new image: the kernel has just written it, so it is there. */
-static __always_inline void emit_argv(const struct state *state, unsigned long start, __u32 length) {
+/* Memory of the new image: the kernel has just written it, so it is there. Returns 0 when there is nothing to go on with. */
+__noinline int emit_argv_chunk(__u64 address, __u64 bytes) {
+    struct state *state = current_state();
+    struct draft *draft = state == NULL ? NULL : new_draft(RECORD_ARGV, state);
+    if (draft == NULL) return 0;
+    bytes = at_most(ARGV_CHUNK, bytes);
+    begin_section(draft);
+    if (bpf_probe_read_user(free_space(draft), bytes, (void *)address) != 0) {
+        note_gap(GAP_ARGV);
+        return 0;
+    }
+    take_space(draft, bytes);
+    end_section(draft, 0, SECTION_BYTES, 0);
+    return emit(draft);
+}
+
+static __always_inline void emit_argv(unsigned long start, __u32 length) {
     for (__u32 chunk = 0; chunk < MAX_ARGV_CHUNKS; chunk++) {
         __u32 offset = chunk * ARGV_CHUNK;
-        if (offset >= length) return;
-        struct draft *draft = new_draft(RECORD_ARGV, state);
-        if (draft == NULL) return;
-        __u64 bytes = at_most(ARGV_CHUNK, length - offset);
-        begin_section(draft);
-        if (bpf_probe_read_user(free_space(draft), bytes, (void *)(start + offset)) != 0) {
-            note_gap(GAP_ARGV);
-            return;
-        }
-        take_space(draft, bytes);
-        end_section(draft, 0, SECTION_BYTES, 0);
-        emit(draft);
+        if (offset >= length || !emit_argv_chunk(start + offset, length - offset)) return;
     }
 }
 
@@ -166,7 +170,6 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
         note_gap(GAP_PRIVILEGED);
         leave(task);
         __sync_fetch_and_add(&counters.alive, -1);
-        counters.reader = READER_WAITS;
         return 0;
     }
     if (state->flags & STATE_HELD) begin_tree(state, task);
@@ -194,7 +197,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
     draft->record.exec.real_uid = READ(task, cred, uid.val);
     draft->record.exec.effective_uid = READ(task, cred, euid.val);
     draft->record.exec.argv_bytes = length;
-    if (emit(draft)) emit_argv(state, start, length);
+    if (emit(draft)) emit_argv(start, length);
     return 0;
 }
 
@@ -214,7 +217,7 @@ static __always_inline void count_exit_call(struct task_struct *task) {
 }
 #endif
 
-static __always_inline void emit_end(struct task_struct *task, const struct state *leader, bool known) {
+static __always_inline void emit_end(struct task_struct *task, const struct state *leader) {
     struct draft *draft = new_draft(RECORD_PROCESS_END, leader);
     if (draft == NULL) return;
     __u64 peak = READ(task, signal, maxrss);
@@ -228,10 +231,18 @@ static __always_inline void emit_end(struct task_struct *task, const struct stat
     draft->record.end.threads = leader->threads;
     draft->record.end.max_rss_pages = peak;
     draft->record.end.usage = leader->usage;
-    /* Two processes may end at once: what the other one loses here, the observer has from the records. */
+    /* Two processes may end at once, and the smaller peak may win: the records have both. */
     if (exact && peak > counters.max_rss_pages) counters.max_rss_pages = peak;
-    (void)known;
     emit(draft);
+}
+
+/* Task storage goes with the task; the leader's entry in the table by pid is needed until the last thread has ended. */
+static __always_inline void forget(struct task_struct *task) {
+#ifdef EARLY_KERNEL
+    struct task_struct *leader = READ(task, group_leader);
+    if (leader != task) leave(task);
+    if (READ(task, signal, live.counter) == 0) leave(leader);
+#endif
 }
 
 SEC("tp_btf/sched_process_exit")
@@ -246,13 +257,11 @@ int BPF_PROG(on_exit, struct task_struct *task) {
         add_usage(&counters.usage, &now, &state->before);
         if (leader != NULL) {
             add_usage(&leader->usage, &now, &state->before);
-            if (READ(task, signal, live.counter) == 0) emit_end(task, leader, true);
+            if (READ(task, signal, live.counter) == 0) emit_end(task, leader);
         }
     }
     __sync_fetch_and_add(&counters.alive, -1);
-#ifdef EARLY_KERNEL
-    if (task->pid != task->tgid) leave(task);
-#endif
+    forget(task);
     return 0;
 }
 

@@ -19,6 +19,8 @@
 
 /* The end of what libbpf says, for the failure's detail. */
 static char last_message[512];
+/* Whether there is another variant to try: then nobody needs to read why the first one was refused. */
+static bool another_to_try;
 
 static int take_message(enum libbpf_print_level level, const char *format, va_list arguments) {
     static size_t written;
@@ -26,7 +28,7 @@ static int take_message(enum libbpf_print_level level, const char *format, va_li
     char line[4096];
     vsnprintf(line, sizeof(line), format, arguments);
     size_t length = strlen(line);
-    if (written < MESSAGE_LIMIT) fputs(line, stderr);
+    if (!another_to_try && written < MESSAGE_LIMIT) fputs(line, stderr);
     written += length;
     if (strstr(line, "LOG") == NULL) snprintf(last_message, sizeof(last_message), "%.500s", line);
     return 0;
@@ -130,7 +132,9 @@ bool programs_load(struct programs *programs, const struct options *options, boo
     libbpf_set_print(take_message);
     if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
         return fail(failure, STAGE_START, errno, "no_btf", "/sys/kernel/btf/vmlinux cannot be read");
+    another_to_try = true;
     int error = load_object(programs, options, follow_privileged);
+    another_to_try = false;
     if (error != 0 && error != -ENOMEM) {
         bpf_object__close(programs->object);
         programs->early = true;
@@ -144,14 +148,15 @@ bool programs_load(struct programs *programs, const struct options *options, boo
     return error == 0 ? true : load_failed(failure, error);
 }
 
+static const struct {
+    const char *program, *hook;
+} hooks[] = {
+    {"on_exit", "tp_btf/sched_process_exit"}, {"on_fork", "tp_btf/sched_process_fork"},
+    {"on_exec", "tp_btf/sched_process_exec"}, {"on_socket_state", "tp_btf/inet_sock_set_state"},
+    {"on_sys_exit", "tp_btf/sys_exit"},
+};
+
 bool programs_attach(struct programs *programs, struct failure *failure) {
-    static const struct {
-        const char *program, *hook;
-    } hooks[] = {
-        {"on_exit", "tp_btf/sched_process_exit"}, {"on_fork", "tp_btf/sched_process_fork"},
-        {"on_exec", "tp_btf/sched_process_exec"}, {"on_socket_state", "tp_btf/inet_sock_set_state"},
-        {"on_sys_exit", "tp_btf/sys_exit"},
-    };
     for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++) {
         struct bpf_program *program = bpf_object__find_program_by_name(programs->object, hooks[i].program);
         struct bpf_link *link = bpf_program__attach(program);
@@ -212,6 +217,17 @@ bool programs_follow(struct programs *programs, uint32_t pid, struct failure *fa
     close(pidfd);
     if (error == 0) return true;
     return fail(failure, STAGE_FOLLOW, why, why == ESRCH ? "no_such_process" : "internal", "seeding task storage");
+}
+
+uint64_t programs_missed(const struct programs *programs) {
+    uint64_t missed = 0;
+    for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++) {
+        struct bpf_program *program = bpf_object__find_program_by_name(programs->object, hooks[i].program);
+        struct bpf_prog_info info = {0};
+        uint32_t size = sizeof(info);
+        if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) == 0) missed += info.recursion_misses;
+    }
+    return missed;
 }
 
 void programs_detach(struct programs *programs) {

@@ -44,6 +44,9 @@ bool programs_attach(struct programs *programs, struct failure *failure);
 /* Follows a process that waits before its exec. */
 bool programs_follow(struct programs *programs, uint32_t pid, struct failure *failure);
 
+/* How often the kernel left out a program because it was running on that processor already. */
+uint64_t programs_missed(const struct programs *programs);
+
 void programs_detach(struct programs *programs);
 void programs_free(struct programs *programs);
 

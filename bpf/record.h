@@ -44,6 +44,7 @@ enum gap {
     GAP_IO_URING,
     GAP_BEFORE_ATTACH,
     GAP_BATCH,
+    GAP_MISSED,
     GAPS,
 };
 

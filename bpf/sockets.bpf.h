@@ -86,14 +86,14 @@ struct socket_work {
 
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-    __uint(max_entries, 1);
+    __uint(max_entries, MAX_DEPTH);
     __type(key, __u32);
     __type(value, struct socket_work);
 } socket_works SEC(".maps");
 
 static __always_inline struct socket_work *socket_work(void) {
-    __u32 zero = 0;
-    return bpf_map_lookup_elem(&socket_works, &zero);
+    __u32 index = depth();
+    return bpf_map_lookup_elem(&socket_works, &index);
 }
 
 static __always_inline bool find_socket(const struct open_file *open, struct open_socket *found) {
@@ -363,7 +363,10 @@ static __always_inline void end_connect(__u64 sock, int state) {
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(on_socket_state, const struct sock *sock, int oldstate, int newstate) {
-    if (oldstate == TCP_SYN_SENT) end_connect((__u64)sock, newstate);
+    if (oldstate != TCP_SYN_SENT) return 0;
+    set_depth(1);
+    end_connect((__u64)sock, newstate);
+    set_depth(0);
     return 0;
 }
 

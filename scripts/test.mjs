@@ -11,16 +11,24 @@ await runScript(async (signal) => {
   await setUp(signal);
   await ensureTestTools(signal);
   const selectsByName = args.some((arg) => !arg.startsWith('-'));
-  const guestCode = selectsByName ? 0 : await testGuestInit(signal);
-  const code = await runTests(process.execPath, args, signal);
-  return code === 0 ? guestCode : code;
+  const codes = [];
+  if (!selectsByName) {
+    codes.push(await testProgramsInC('guest', 'guest', 'test', signal));
+    // Only root may load what the observer loads.
+    const target = process.getuid?.() === 0 ? 'test' : 'unit-test';
+    codes.push(await testProgramsInC('bpf', 'observer', target, signal));
+  }
+  codes.push(await runTests(process.execPath, args, signal));
+  return codes.find((code) => code !== 0) ?? 0;
 });
 
-/** @param {AbortSignal} signal */
-async function testGuestInit(signal) {
-  const build = inRepository('build', 'guest');
-  return runAttached('make', ['-C', inRepository('guest'), `BUILD=${build}`, 'test'], {
-    signal,
-    input: 'ignore',
-  });
+/**
+ * @param {string} source directory with a Makefile
+ * @param {string} build directory below build/
+ * @param {string} target
+ * @param {AbortSignal} signal
+ */
+function testProgramsInC(source, build, target, signal) {
+  const args = ['-C', inRepository(source), `BUILD=${inRepository('build', build)}`, target];
+  return runAttached('make', args, { signal, input: 'ignore' });
 }

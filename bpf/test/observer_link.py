@@ -111,8 +111,8 @@ def read_exactly(stream, length):
 
 
 class Observer:
-    def __init__(self, build, *flags, **options):
-        self.process = subprocess.Popen([f'{build}/observer', *flags], stdin=subprocess.PIPE,
+    def __init__(self, build, *flags, program='observer', **options):
+        self.process = subprocess.Popen([f'{build}/{program}', *flags], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, start_new_session=True, **options)
         self.sequence = 0
 
