@@ -10,6 +10,7 @@ import { EXECUTION_STATUSES, type Predicate } from '../src/receipts/receipt.js';
 import { type Signer } from '../src/receipts/signer.js';
 import { buildStatement, type SignedReceipt, signStatement } from '../src/receipts/statement.js';
 import { indexReceipt } from '../src/receipts/store-index.js';
+import { insertReceipt } from '../src/receipts/store-insert.js';
 import { ReceiptStore } from '../src/receipts/store.js';
 
 const BATCH = 2_000;
@@ -66,30 +67,11 @@ async function make(number: number, signer: Signer): Promise<Made> {
 
 function insert(database: Database.Database, { predicate, receipt }: Made): void {
   const { pid, startTicks, bootId } = thisProcess();
-  const { request, outcome, execution } = predicate;
   database
     .prepare('INSERT INTO executions VALUES (?, ?, ?, ?, ?, ?, ?)')
     .run(predicate.execution_id, predicate.timestamp, pid, startTicks, bootId, '{}', '{}');
-  const { lastInsertRowid } = database
-    .prepare(
-      `INSERT INTO receipts (receipt_id, execution_id, key_id, timestamp, finished_at, kind, status, exit_code,
-         signal, backend, isolation, envelope) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    )
-    .run(
-      receipt.receiptId,
-      predicate.execution_id,
-      receipt.keyId,
-      predicate.timestamp,
-      predicate.finished_at,
-      request.kind,
-      outcome.status,
-      outcome.exit_code,
-      outcome.signal,
-      execution.backend,
-      execution.isolation,
-      receipt.envelopeBytes,
-    );
-  indexReceipt(database, Number(lastInsertRowid), buildStatement(predicate), 0);
+  const statement = buildStatement(predicate);
+  indexReceipt(database, insertReceipt(database, receipt, statement), statement, 0);
 }
 
 /** Nine in ten are ok and from `qemu`; `oom` is one in ten thousand; each has a word of its own and two of ten. */

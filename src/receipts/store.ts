@@ -3,12 +3,13 @@ import type Database from 'better-sqlite3';
 import { GlasshouseError } from '../base/errors.js';
 import { sha256 } from './crypto.js';
 import { type Statement } from './receipt.js';
-import { encodePayload, type SignedReceipt } from './statement.js';
+import { encodePayload } from './statement.js';
 import { type NoteSigner } from './signed-note.js';
 import { asStoreError, openStoreFile, storeError } from './store-file.js';
 import { ALL_RECEIPTS, type ReceiptFilter } from './store-filter.js';
 import { findFile, insertFile, readChunks } from './store-files.js';
 import { indexOlderReceipts, indexReceipt, storedBytesOf } from './store-index.js';
+import { insertReceipt } from './store-insert.js';
 import { positionOfReceipt, selectReceipts, selectSummaries, SUMMARY_COLUMNS } from './store-list.js';
 import { StoredLog } from './store-log.js';
 import {
@@ -280,7 +281,7 @@ export class ReceiptStore implements Disposable {
       this.#database.transaction(() => {
         if (sha256(encodePayload(statement)) !== receipt.receiptId)
           throw new GlasshouseError('store_failed', 'The receipt was signed over another statement.');
-        const sequence = this.#insertReceipt(receipt, statement);
+        const sequence = insertReceipt(this.#database, receipt, statement);
         this.#insertStream(sequence, 'stdout', outputs.stdout);
         this.#insertStream(sequence, 'stderr', outputs.stderr);
         this.#insertFiles(sequence, statement, outputs);
@@ -291,31 +292,6 @@ export class ReceiptStore implements Disposable {
       if (!this.#database.inTransaction) throw thrown;
       return storeError(STORING, thrown);
     }
-  }
-
-  #insertReceipt(receipt: SignedReceipt, { predicate }: Statement): number {
-    const { request, outcome, execution } = predicate;
-    const { lastInsertRowid } = this.#database
-      .prepare(
-        `INSERT INTO receipts (receipt_id, execution_id, key_id, timestamp, finished_at, kind, status, exit_code,
-           signal, backend, isolation, envelope)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      )
-      .run(
-        receipt.receiptId,
-        predicate.execution_id,
-        receipt.keyId,
-        predicate.timestamp,
-        predicate.finished_at,
-        request.kind,
-        outcome.status,
-        outcome.exit_code,
-        outcome.signal,
-        execution.backend,
-        execution.isolation,
-        receipt.envelopeBytes,
-      );
-    return Number(lastInsertRowid);
   }
 
   #insertStream(receipt: number, name: 'stdout' | 'stderr', content: Uint8Array | null): void {

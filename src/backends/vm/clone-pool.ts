@@ -34,6 +34,8 @@ export class ClonePool implements AsyncDisposable {
   #coming: Coming | null = null;
   #failures = 0;
   #closed = false;
+  /** The last one could not be made: what has failed would fail again, until somebody wants one. */
+  #isResting = false;
 
   constructor(options: ClonePoolOptions) {
     this.#options = options;
@@ -64,21 +66,8 @@ export class ClonePool implements AsyncDisposable {
 
   /** Makes what is missing, if that starves nobody. To be called whenever that may have changed. */
   refill(): void {
-    const { size, isBusy, availableMb, reserveMb } = this.#options;
-    if (this.#closed || this.#coming !== null || this.#ready.length >= size) return;
-    if (isBusy() || availableMb() < reserveMb) return;
-    const coming: Coming = { guest: this.#options.restore(), claimed: false };
-    this.#coming = coming;
-    coming.guest.then(
-      (guest) => {
-        this.#arrive(guest, coming);
-      },
-      // Not tried again before somebody asks for one: what has failed would fail again.
-      () => {
-        this.#failures += 1;
-        this.#coming = null;
-      },
-    );
+    this.#isResting = false;
+    this.#makeNext();
   }
 
   /** Gives clones back until `neededMb` are available or none is left. */
@@ -96,6 +85,24 @@ export class ClonePool implements AsyncDisposable {
     await Promise.all(this.#ready.splice(0).map(({ machine }) => machine.destroy()));
   }
 
+  #makeNext(): void {
+    const { size, isBusy, availableMb, reserveMb } = this.#options;
+    if (this.#closed || this.#coming !== null || this.#ready.length >= size) return;
+    if (isBusy() || availableMb() < reserveMb) return;
+    const coming: Coming = { guest: this.#options.restore(), claimed: false };
+    this.#coming = coming;
+    coming.guest.then(
+      (guest) => {
+        this.#arrive(guest, coming);
+      },
+      () => {
+        this.#failures += 1;
+        this.#isResting = true;
+        this.#coming = null;
+      },
+    );
+  }
+
   #arrive(guest: Guest, coming: Coming): void {
     this.#coming = null;
     if (coming.claimed) return;
@@ -104,11 +111,11 @@ export class ClonePool implements AsyncDisposable {
       const index = this.#ready.indexOf(guest);
       if (index >= 0) this.#ready.splice(index, 1);
     });
-    this.refill();
+    this.#makeNext();
   }
 
   #giveBackWhenShort(): void {
     if (this.#options.availableMb() * 2 < this.#options.reserveMb) void this.#ready.pop()?.machine.destroy();
-    else this.refill();
+    else if (!this.#isResting) this.#makeNext();
   }
 }

@@ -13,11 +13,9 @@ import {
   run,
   shell,
   specFor,
+  bytesOf,
+  IdleSource,
 } from './support.js';
-
-async function* bytesOf(...texts: string[]): AsyncGenerator<Uint8Array> {
-  for (const text of texts) yield await Promise.resolve(Buffer.from(text));
-}
 
 describe('signal, kill and cleanup', () => {
   it('sends a signal to the program', async () => {
@@ -117,21 +115,3 @@ describe('signal, kill and cleanup', () => {
     assert.equal(openDescriptors(), before);
   });
 });
-
-/** Never has anything to give. */
-class IdleSource implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array> {
-  returned = false;
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  next(): Promise<IteratorResult<Uint8Array>> {
-    return new Promise(() => undefined);
-  }
-
-  return(): Promise<IteratorResult<Uint8Array>> {
-    this.returned = true;
-    return Promise.resolve({ done: true, value: undefined });
-  }
-}

@@ -7,11 +7,17 @@ import { describe, it } from 'node:test';
 import { type OutputSink } from '../../../src/backends/backend.js';
 import { ProcessBackend } from '../../../src/backends/process/process-backend.js';
 import { GlasshouseError } from '../../../src/base/errors.js';
-import { CollectingSink, backend, never, processesOf, run, shell, specFor } from './support.js';
-
-async function* bytesOf(...texts: string[]): AsyncGenerator<Uint8Array> {
-  for (const text of texts) yield await Promise.resolve(Buffer.from(text));
-}
+import {
+  CollectingSink,
+  backend,
+  never,
+  processesOf,
+  run,
+  shell,
+  specFor,
+  bytesOf,
+  IdleSource,
+} from './support.js';
 
 describe('how the program ends', () => {
   it('reports every exit code', async () => {
@@ -302,23 +308,5 @@ class BlockedSink {
   release(): void {
     this.released = true;
     this.#unblock();
-  }
-}
-
-/** Never has anything to give. */
-class IdleSource implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array> {
-  returned = false;
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  next(): Promise<IteratorResult<Uint8Array>> {
-    return new Promise(() => undefined);
-  }
-
-  return(): Promise<IteratorResult<Uint8Array>> {
-    this.returned = true;
-    return Promise.resolve({ done: true, value: undefined });
   }
 }

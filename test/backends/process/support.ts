@@ -91,3 +91,25 @@ export class ScratchDirectory implements Disposable {
     rmSync(this.path, { recursive: true, force: true });
   }
 }
+
+/** Never has anything to give. */
+export class IdleSource implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array> {
+  returned = false;
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<Uint8Array>> {
+    return new Promise(() => undefined);
+  }
+
+  return(): Promise<IteratorResult<Uint8Array>> {
+    this.returned = true;
+    return Promise.resolve({ done: true, value: undefined });
+  }
+}
+
+export async function* bytesOf(...texts: string[]): AsyncGenerator<Uint8Array> {
+  for (const text of texts) yield await Promise.resolve(Buffer.from(text));
+}
