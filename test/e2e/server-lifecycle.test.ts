@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+
+import { type Statement } from '../../src/receipts/receipt.js';
+import { ended, Installation } from '../cli/command-line.js';
+import { ServerProcess, spawnServer, until } from './server-process.js';
+import { assertNothingLeft, ENDLESS, outcomes, TIME_LIMIT, type Problem } from './server-support.js';
+
+describe('a server that is told to stop while a program runs', TIME_LIMIT, () => {
+  it('lets it end within the grace and answers', async () => {
+    using installation = new Installation();
+    await using server = await ServerProcess.start(installation, ['--shutdown-grace-ms', '60000']);
+    const answer = server.answer({ code: 'import time\ntime.sleep(1)\nprint("done")' });
+    await server.running();
+    server.child.kill('SIGTERM');
+    assert.equal((await answer).stdout, 'done\n');
+    assert.equal(await server.exited, 0);
+    assertNothingLeft(installation);
+  });
+
+  it('cancels it when the grace is over', async () => {
+    using installation = new Installation();
+    await using server = await ServerProcess.start(installation, ['--shutdown-grace-ms', '200']);
+    const response = server.run(ENDLESS);
+    await server.running();
+    server.child.kill('SIGTERM');
+    const problem = (await (await response).json()) as Problem;
+    assert.deepEqual([problem.code, problem.execution_status], ['canceled', 'canceled']);
+    assert.equal(await server.exited, 0);
+    assert.deepEqual(
+      (await outcomes(installation)).map(({ status, receipt_id: id }) => [status, id]),
+      [['canceled', problem.receipt_id]],
+    );
+    assertNothingLeft(installation);
+  });
+
+  it('cancels it at once when it is told a second time', async () => {
+    using installation = new Installation();
+    // A grace that no test would wait for.
+    await using server = await ServerProcess.start(installation, ['--shutdown-grace-ms', '86400000']);
+    const response = server.run({ ...ENDLESS, timeout_ms: 300_000 });
+    await server.running();
+    server.child.kill('SIGTERM');
+    await until(() => server.log.includes('stopping'));
+    server.child.kill('SIGTERM');
+    assert.equal(((await (await response).json()) as Problem).code, 'canceled');
+    assert.equal(await server.exited, 0);
+    assertNothingLeft(installation);
+  });
+});
+
+describe('a server that is killed while a program runs', TIME_LIMIT, () => {
+  it('takes its virtual machine with it; the next one closes the execution with a receipt', async () => {
+    using installation = new Installation();
+    {
+      await using server = await ServerProcess.start(installation);
+      const response = server.run(ENDLESS).catch(() => 'connection lost');
+      await server.running();
+      server.child.kill('SIGKILL');
+      assert.equal(await server.exited, 'SIGKILL');
+      assert.equal(await response, 'connection lost');
+      await until(() => server.machines().length === 0);
+    }
+    assertNothingLeft(installation);
+
+    await using next = await ServerProcess.start(installation);
+    const { receipts } = (await next.getJson('/receipts')) as {
+      receipts: { receipt_id: string; status: string }[];
+    };
+    assert.deepEqual(
+      receipts.map(({ status }) => status),
+      ['infra_error'],
+    );
+    const id = receipts[0]?.receipt_id ?? '';
+    const statement = (await next.getJson(`/receipts/${id}?format=statement`)) as Statement;
+    assert.equal(statement.predicate.outcome.error?.code, 'owner_died');
+    const verified = await installation.call(['verify', '-'], {
+      stdin: await next.getBytes(`/receipts/${id}`),
+    });
+    assert.equal(verified.code, 0);
+    assert.equal((await next.answer({ code: 'print("alive")' })).stdout, 'alive\n');
+  });
+});
+
+describe('a server that cannot start', TIME_LIMIT, () => {
+  it('says clearly that the guest image is missing', async () => {
+    using installation = new Installation();
+    const nowhere = join(installation.directory, 'no-image');
+    const { code, stdout, stderr } = await ended(spawnServer(installation, ['--image-dir', nowhere]));
+    assert.deepEqual([code, stdout], [125, '']);
+    assert.match(stderr, /glasshouse image build.*\[image_missing\]/);
+  });
+
+  it('refuses to run the code of strangers without isolation', async () => {
+    using installation = new Installation();
+    const { code, stderr } = await ended(spawnServer(installation, ['--backend', 'process']));
+    assert.equal(code, 2);
+    assert.match(stderr, /--backend qemu/);
+  });
+});
