@@ -57,6 +57,9 @@ const ADVICE: Readonly<Partial<Record<ErrorCode, string>>> = {
   image_corrupt: 'Run: glasshouse image build',
 };
 
+/** In milliseconds, in order. */
+type BootStages = Readonly<Record<string, number>>;
+
 /** What may be wrong with a clone and not with a machine that boots. */
 const FAILURES_OF_A_CLONE: readonly ErrorCode[] = [
   'vmm_failed',
@@ -166,15 +169,16 @@ export class VmBackend implements ExecutionBackend {
     const { warmStart } = this.#requirePrepared();
     const begunAt = performance.now();
     const warm = spec.fresh ? null : await warmStart?.take(spec.limits);
-    if (warm === undefined || warm === null) return this.#startCold(spec, signal, begunAt);
+    if (warm === undefined || warm === null) return this.#startCold(spec, signal, {});
+    const clonedAt = performance.now();
     try {
-      return await this.#begin(warm, spec, signal, begunAt, { clone: performance.now() - begunAt });
+      return await this.#begin(warm, spec, signal, clonedAt, { clone: clonedAt - begunAt });
     } catch (error) {
       const { code } = asGlasshouseError(error);
       if (!FAILURES_OF_A_CLONE.includes(code) || signal.aborted) throw error;
       // Nothing of the program has run: a machine that boots does not have what ails the clone.
       if (warm.origin.snapshot !== null) await warmStart?.blame(warm.origin.snapshot.sha256, error);
-      return await this.#startCold(spec, signal, begunAt);
+      return await this.#startCold(spec, signal, { failed_clone: performance.now() - begunAt });
     }
   }
 
@@ -205,12 +209,13 @@ export class VmBackend implements ExecutionBackend {
     await this.#prepared?.warmStart?.[Symbol.asyncDispose]();
   }
 
-  async #startCold(spec: ExecutionSpec, signal: AbortSignal, begunAt: number): Promise<ExecutionHandle> {
+  /** `stages` is what was needed before. */
+  async #startCold(spec: ExecutionSpec, signal: AbortSignal, stages: BootStages): Promise<ExecutionHandle> {
     const { image, choice, warmStart } = this.#requirePrepared();
+    const begunAt = performance.now();
     await warmStart?.makeRoom(this.footprint(spec.limits).memoryMb);
-    const workspaceBegunAt = performance.now();
     await using workspace = await this.#workspaces.create(spec.limits.diskMb);
-    const workspaceMs = performance.now() - workspaceBegunAt;
+    const launchedAt = performance.now();
     const machine = await this.#options.monitor.launch({
       accelerator: choice.accelerator,
       memoryMb: spec.limits.memoryMb + GUEST_OVERHEAD_MB,
@@ -219,27 +224,27 @@ export class VmBackend implements ExecutionBackend {
       workspace,
       memory: { kind: 'own' },
     });
-    return await this.#begin(bootingGuest(machine), spec, signal, begunAt, { workspace: workspaceMs });
+    const before = { ...stages, workspace: launchedAt - begunAt };
+    return await this.#begin(bootingGuest(machine), spec, signal, launchedAt, before);
   }
 
-  /** Gives the guest its program. `stages` is what `begunAt` until now was needed for. */
+  /** Gives the guest its program. `stages` is what was needed until `since`. */
   async #begin(
     guest: Guest,
     spec: ExecutionSpec,
     signal: AbortSignal,
-    begunAt: number,
-    stages: Readonly<Record<string, number>>,
+    since: number,
+    stages: BootStages,
   ): Promise<ExecutionHandle> {
     const { timeouts, spoolDirectory } = this.#options;
-    const launchedAt = performance.now();
     const execution = new GuestExecution(guest, spec, timeouts, spoolDirectory);
     try {
-      await execution.start(launchedAt, signal);
+      await execution.start(since, signal);
     } catch (error) {
       await execution[Symbol.asyncDispose]();
       throw asGlasshouseError(error);
     }
-    execution.bootMs += launchedAt - begunAt;
+    execution.bootMs += Object.values(stages).reduce((sum, stage) => sum + stage, 0);
     execution.bootStages = { ...stages, ...execution.bootStages };
     this.#executions.set(execution, execution);
     // Reads on from here, whether or not somebody waits: the guest must never stand still for us.
