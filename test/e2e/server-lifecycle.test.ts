@@ -99,3 +99,47 @@ describe('a server that cannot start', TIME_LIMIT, () => {
     assert.match(stderr, /--backend qemu/);
   });
 });
+
+describe('a server with clones that wait', TIME_LIMIT, () => {
+  const POOL = ['--pool-size', '2'];
+
+  async function poolIsFull(server: ServerProcess): Promise<void> {
+    await until(async () =>
+      (await server.getBytes('/metrics')).toString().includes('\nglasshouse_pool_ready 2\n'),
+    );
+  }
+
+  it('answers from one of them, says so in the receipt, and takes them all along when it stops', async () => {
+    using installation = new Installation();
+    await using server = await ServerProcess.start(installation, POOL);
+    await poolIsFull(server);
+    const answer = await server.answer({ code: 'print(2+2)' });
+    assert.equal(answer.stdout, '4\n');
+    const statement = (await server.getJson(`/receipts/${answer.receipt_id}?format=statement`)) as Statement;
+    const { start, snapshot } = statement.predicate.execution;
+    assert.equal(start, 'pooled');
+    assert.match(snapshot?.sha256 ?? '', /^[0-9a-f]{64}$/);
+    await poolIsFull(server);
+    server.child.kill('SIGTERM');
+    assert.equal(await server.exited, 0);
+    assertNothingLeft(installation);
+  });
+
+  it('boots a machine for who asks for a fresh one', async () => {
+    using installation = new Installation();
+    await using server = await ServerProcess.start(installation, POOL);
+    const answer = await server.answer({ code: 'print(2+2)', fresh: true });
+    const statement = (await server.getJson(`/receipts/${answer.receipt_id}?format=statement`)) as Statement;
+    assert.equal(statement.predicate.execution.start, 'cold');
+  });
+
+  it('takes them along when it is killed', async () => {
+    using installation = new Installation();
+    await using server = await ServerProcess.start(installation, POOL);
+    await poolIsFull(server);
+    server.child.kill('SIGKILL');
+    assert.equal(await server.exited, 'SIGKILL');
+    await until(() => server.machines().length === 0);
+    assertNothingLeft(installation);
+  });
+});

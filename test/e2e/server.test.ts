@@ -195,20 +195,27 @@ describe('a server', TIME_LIMIT, () => {
     }
     client.abort();
     await until(async () => ((await server.getJson('/health')) as { in_flight: number }).in_flight === 0);
-    assert.deepEqual(server.machines(), []);
+    await until(() => server.machines().length === 0);
     const list = (await server.getJson('/receipts?limit=1')) as { receipts: { status: string }[] };
     assert.equal(list.receipts[0]?.status, 'canceled');
   });
 
   it('sets memory aside for guests with what their isolation costs, and says so', async () => {
-    const running = server.answer({ code: 'import time\ntime.sleep(2)', limits: { memory_mb: 256 } });
+    const running = server.answer({
+      code: 'import time\ntime.sleep(2)',
+      limits: { memory_mb: 256 },
+      fresh: true,
+    });
     await server.running();
     const text = (await server.getBytes('/metrics')).toString();
     const [, bytes] = /^glasshouse_memory_in_use_bytes (\d+)$/mu.exec(text) ?? [];
     assert.ok(Number(bytes) > 256 * 1024 * 1024, text);
     await running;
-    const after = (await server.getBytes('/metrics')).toString();
-    assert.match(after, /^glasshouse_memory_in_use_bytes 0$/mu);
+    let after = '';
+    await until(async () => {
+      after = (await server.getBytes('/metrics')).toString();
+      return /^glasshouse_memory_in_use_bytes 0$/mu.test(after);
+    });
     assert.match(after, /^glasshouse_boot_stage_duration_seconds_count\{stage="kernel"\} [1-9]/mu);
     assert.match(after, /^glasshouse_executions_total\{status="ok",backend="qemu"\} [1-9]/mu);
   });
@@ -220,7 +227,7 @@ describe('a server', TIME_LIMIT, () => {
     client.abort();
     await assert.rejects(answer, { name: 'AbortError' });
     await until(async () => ((await server.getJson('/health')) as { in_flight: number }).in_flight === 0);
-    assert.deepEqual(server.machines(), []);
+    await until(() => server.machines().length === 0);
     const list = (await server.getJson('/receipts?limit=1')) as { receipts: { status: string }[] };
     assert.equal(list.receipts[0]?.status, 'canceled');
   });

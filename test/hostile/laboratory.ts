@@ -50,9 +50,10 @@ export class Laboratory implements Disposable {
     return this.#keys.publicKeyPem;
   }
 
-  /** Runs to the end and holds the stored receipt against what was answered. */
+  /** Runs until everything is torn down, and holds the stored receipt against what was answered. */
   async run(changes: Partial<ExecutionRequest>, signal: AbortSignal = never): Promise<CompletedExecution> {
     const completed = await this.engine.run(requestWith(changes), signal);
+    await this.engine.settled();
     const predicate = await this.verified(completed.receiptId);
     assert.equal(predicate.outcome.status, completed.status);
     assert.equal(predicate.outcome.error?.code, completed.error?.code);

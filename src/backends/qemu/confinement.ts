@@ -7,6 +7,17 @@ const UID_COUNT = 100_000_000;
 /** Descriptors that an emulator needs at most. */
 const MAX_OPEN_FILES = 256;
 
+/**
+ * The kernel tells of a parent's death only who asked before it died (prctl(2), PR_SET_PDEATHSIG): whoever comes too
+ * late finds another parent, and ends. What is executed are arguments, never text for the shell.
+ */
+const WHILE_WE_LIVE = [
+  'sh',
+  '-c',
+  'unset PWD; [ "$PPID" = "$0" ] && exec "$@"',
+  String(process.pid),
+] as const;
+
 export interface Confinement {
   /** Command and leading arguments; the emulator's own follow. Each step execs the next: one process in the end. */
   readonly prefix: readonly [string, ...string[]];
@@ -24,7 +35,7 @@ export function confinement(needsKvm: boolean): Confinement {
   const always = ['--no-new-privs', '--inh-caps=-all', '--pdeathsig', 'KILL'];
   if (process.getuid?.() !== 0) {
     return {
-      prefix: [...limits, 'setpriv', ...always],
+      prefix: [...limits, 'setpriv', ...always, ...WHILE_WE_LIVE],
       notes: ['not started as root: the emulator runs as the same user as Glasshouse and keeps its network'],
     };
   }
@@ -34,7 +45,18 @@ export function confinement(needsKvm: boolean): Confinement {
   const groups = kvmGroup === 0 ? ['--clear-groups'] : ['--groups', String(kvmGroup)];
   const user = ['--reuid', id, '--regid', id, ...groups, '--bounding-set=-all'];
   return {
-    prefix: ['unshare', '--net', '--ipc', '--uts', '--', ...limits, 'setpriv', ...user, ...always],
+    prefix: [
+      'unshare',
+      '--net',
+      '--ipc',
+      '--uts',
+      '--',
+      ...limits,
+      'setpriv',
+      ...user,
+      ...always,
+      ...WHILE_WE_LIVE,
+    ],
     notes: [],
   };
 }

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
+import { confinement } from '../../../src/backends/qemu/confinement.js';
 import { hasEnded, listPids, readProcess } from '../../../src/base/process-table.js';
 import {
   childProcesses,
@@ -82,5 +83,20 @@ describe('a QEMU whose Glasshouse is killed', { skip: skip ?? false }, () => {
       return now !== null && now.startTicks === qemu.startTicks && !hasEnded(now);
     };
     while (isSame()) await new Promise((resolve) => setImmediate(resolve));
+  });
+});
+
+describe('what is started in confinement', () => {
+  const [command, ...leading] = confinement(false).prefix;
+
+  it('runs as a child of ours', () => {
+    const { stdout } = spawnSync(command, [...leading, 'echo', 'ran'], { encoding: 'utf8' });
+    assert.equal(stdout, 'ran\n');
+  });
+
+  it('never runs when its parent is another: we were gone before it asked to die with us', () => {
+    const other = ['-c', '"$@"; exit "$?"', 'sh', command, ...leading, 'echo', 'ran'];
+    const { status, stdout } = spawnSync('sh', other, { encoding: 'utf8' });
+    assert.deepEqual([status, stdout], [1, '']);
   });
 });
