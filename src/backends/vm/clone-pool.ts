@@ -2,6 +2,11 @@ import { type Guest } from './guest.js';
 
 /** How often to look whether memory has become short. */
 const MEMORY_INTERVAL_MS = 5_000;
+/**
+ * After an execution has begun or ended, the next clone is not made for so long: an answer that is on its way comes
+ * first, and who sends one program after the other gets the processors, not the pool.
+ */
+export const REST_MS = 30;
 
 export interface ClonePoolOptions {
   /** Clones that wait at most. */
@@ -14,6 +19,8 @@ export interface ClonePoolOptions {
   readonly availableMb: () => number;
   /** Memory that must stay available when one more is made, in MiB. */
   readonly reserveMb: number;
+  /** A clock in milliseconds that never goes back. */
+  readonly now: () => number;
 }
 
 /** One that is being made. */
@@ -21,6 +28,7 @@ interface Coming {
   readonly guest: Promise<Guest>;
   /** Somebody already waits for it: it will not go into the pool. */
   claimed: boolean;
+  readonly begunAt: number;
 }
 
 /**
@@ -35,7 +43,10 @@ export class ClonePool implements AsyncDisposable {
   #failures = 0;
   #closed = false;
   /** The last one could not be made: what has failed would fail again, until somebody wants one. */
-  #isResting = false;
+  #isDiscouraged = false;
+  #rest: NodeJS.Timeout | null = null;
+  /** What the last one took to make. Null: none was made yet. */
+  #makingMs: number | null = null;
 
   constructor(options: ClonePoolOptions) {
     this.#options = options;
@@ -56,18 +67,26 @@ export class ClonePool implements AsyncDisposable {
 
   /** The next clone, which is then the caller's; one that is nearly done is worth waiting for. Null: none. */
   take(): Promise<Guest> | null {
+    this.#restAWhile();
     const guest = this.#ready.shift();
     if (guest !== undefined) return Promise.resolve(guest);
     const coming = this.#coming;
-    if (coming === null || coming.claimed) return null;
+    if (coming === null || coming.claimed || !this.#isNearlyDone(coming)) return null;
     coming.claimed = true;
     return coming.guest;
   }
 
-  /** Makes what is missing, if that starves nobody. To be called whenever that may have changed. */
+  /** Makes what is missing, if that starves nobody. */
   refill(): void {
-    this.#isResting = false;
+    this.#endRest();
+    this.#isDiscouraged = false;
     this.#makeNext();
+  }
+
+  /** The same after a rest. To be called when an execution has ended. */
+  refillSoon(): void {
+    this.#isDiscouraged = false;
+    this.#restAWhile();
   }
 
   /** Gives clones back until `neededMb` are available or none is left. */
@@ -80,16 +99,17 @@ export class ClonePool implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     clearInterval(this.#watch);
+    this.#endRest();
     const coming = this.#coming;
     await Promise.allSettled([coming?.guest]);
     await Promise.all(this.#ready.splice(0).map(({ machine }) => machine.destroy()));
   }
 
   #makeNext(): void {
-    const { size, isBusy, availableMb, reserveMb } = this.#options;
-    if (this.#closed || this.#coming !== null || this.#ready.length >= size) return;
+    const { size, isBusy, availableMb, reserveMb, now } = this.#options;
+    if (this.#closed || this.#rest !== null || this.#coming !== null || this.#ready.length >= size) return;
     if (isBusy() || availableMb() < reserveMb) return;
-    const coming: Coming = { guest: this.#options.restore(), claimed: false };
+    const coming: Coming = { begunAt: now(), guest: this.#options.restore(), claimed: false };
     this.#coming = coming;
     coming.guest.then(
       (guest) => {
@@ -97,7 +117,7 @@ export class ClonePool implements AsyncDisposable {
       },
       () => {
         this.#failures += 1;
-        this.#isResting = true;
+        this.#isDiscouraged = true;
         this.#coming = null;
       },
     );
@@ -105,6 +125,7 @@ export class ClonePool implements AsyncDisposable {
 
   #arrive(guest: Guest, coming: Coming): void {
     this.#coming = null;
+    this.#makingMs = this.#options.now() - coming.begunAt;
     if (coming.claimed) return;
     this.#ready.push(guest);
     void guest.machine.ended.then(() => {
@@ -114,8 +135,28 @@ export class ClonePool implements AsyncDisposable {
     this.#makeNext();
   }
 
+  /** True when it will probably be there before a clone that is begun now, which does without the rehearsal. */
+  #isNearlyDone({ begunAt }: Coming): boolean {
+    return this.#makingMs === null || this.#options.now() - begunAt >= this.#makingMs / 2;
+  }
+
+  #restAWhile(): void {
+    this.#endRest();
+    if (this.#closed) return;
+    this.#rest = setTimeout(() => {
+      this.#rest = null;
+      if (!this.#isDiscouraged) this.#makeNext();
+    }, REST_MS);
+    this.#rest.unref();
+  }
+
+  #endRest(): void {
+    if (this.#rest !== null) clearTimeout(this.#rest);
+    this.#rest = null;
+  }
+
   #giveBackWhenShort(): void {
     if (this.#options.availableMb() * 2 < this.#options.reserveMb) void this.#ready.pop()?.machine.destroy();
-    else if (!this.#isResting) this.#makeNext();
+    else if (!this.#isDiscouraged) this.#makeNext();
   }
 }

@@ -46,6 +46,7 @@ export class WarmStart implements AsyncDisposable {
             isBusy: options.isBusy,
             availableMb: options.availableMb,
             reserveMb: options.reserveMb,
+            now: () => performance.now(),
           });
   }
 
@@ -102,7 +103,7 @@ export class WarmStart implements AsyncDisposable {
 
   /** To be called when an execution has ended. */
   refill(): void {
-    this.#pool?.refill();
+    this.#pool?.refillSoon();
   }
 
   async makeRoom(neededMb: number): Promise<void> {

@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 
 import fc from 'fast-check';
 
-import { ClonePool } from '../../../src/backends/vm/clone-pool.js';
+import { ClonePool, REST_MS } from '../../../src/backends/vm/clone-pool.js';
 import { type Guest } from '../../../src/backends/vm/guest.js';
 import { type MachineEnd } from '../../../src/backends/vm/machine.js';
 import { withResolvers } from '../../contract/programs.js';
@@ -33,6 +33,7 @@ class Surroundings {
   readonly machines: Machine[] = [];
   busy = false;
   availableMb = 10_000;
+  timeMs = 0;
   readonly pool: ClonePool;
 
   constructor(size: number) {
@@ -42,6 +43,7 @@ class Surroundings {
       isBusy: () => this.busy,
       availableMb: () => this.availableMb,
       reserveMb: 1000,
+      now: () => this.timeMs,
     });
   }
 
@@ -111,6 +113,39 @@ describe('a pool of clones', () => {
     const machine = around.orders.shift()?.arrive();
     assert.equal((await waiting)?.machine, machine);
     assert.equal(around.pool.ready, 0);
+    await around.pool[Symbol.asyncDispose]();
+  });
+
+  it('lets nobody wait for a clone that has just been begun, once it is known how long one takes', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const around = new Surroundings(1);
+    around.pool.refill();
+    around.timeMs = 300;
+    await around.settle();
+    assert.notEqual(await around.pool.take(), null);
+    t.mock.timers.tick(REST_MS);
+    assert.equal(around.orders.length, 1);
+    around.timeMs += 149;
+    assert.equal(around.pool.take(), null);
+    around.timeMs += 1;
+    assert.notEqual(around.pool.take(), null);
+    await around.settle();
+    await around.pool[Symbol.asyncDispose]();
+  });
+
+  it('makes the next one a while after an execution has begun or ended', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const around = new Surroundings(2);
+    around.pool.refill();
+    await around.settle();
+    await around.pool.take();
+    t.mock.timers.tick(REST_MS - 1);
+    around.pool.refillSoon();
+    t.mock.timers.tick(REST_MS - 1);
+    assert.equal(around.orders.length, 0);
+    t.mock.timers.tick(1);
+    assert.equal(around.orders.length, 1);
+    await around.settle();
     await around.pool[Symbol.asyncDispose]();
   });
 
@@ -212,6 +247,7 @@ describe('a pool of clones', () => {
   it('never has more than its size, and never gives one twice, whatever happens', async () => {
     const step = fc.constantFrom(
       'refill',
+      'refill soon',
       'take',
       'arrive',
       'fail',
@@ -229,6 +265,7 @@ describe('a pool of clones', () => {
         const claims: Promise<unknown>[] = [];
         for (const what of steps) {
           if (what === 'refill') around.pool.refill();
+          if (what === 'refill soon') around.pool.refillSoon();
           if (what === 'take')
             claims.push(
               Promise.resolve(around.pool.take()).then(
