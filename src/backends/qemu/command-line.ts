@@ -53,6 +53,8 @@ export function kernelCommandLine(options: CommandLineOptions): string {
   // tsc=reliable: otherwise its clock counts ticks, which an emulator on a busy host loses.
   // Rewriting its own code at boot costs an emulated kernel more than the faster code ever gives back.
   if (options.accelerator === 'tcg') parameters.push('noreplace-smp', 'noreplace-paravirt');
+  // An emulated processor does not speculate, and nobody reads in the guest how long its tasks had to wait.
+  if (options.accelerator === 'tcg') parameters.push('mitigations=off', 'psi=0');
   if (options.accelerator === 'tcg' && options.tscKhz !== null) {
     parameters.push(`tsc_early_khz=${options.tscKhz}`, 'tsc=reliable');
   }
