@@ -7,17 +7,18 @@
 
 #include "request.h"
 
-/* Where the interpreter finds its end of the conversation. */
-#define HELD_CONTROL_FD 3
 /* How many may wait at a time: one to rehearse with, one to run. */
 #define HELD_MAX 2
 
-/* Each waits for the interpreter, which is still ours: it has run nothing of a user's. 0 or -1 with errno. */
+/*
+ * The conversation goes over what will be the program's own stdin and stdout: nothing has to be closed when it ends.
+ * Each waits for the interpreter, which is still ours: it has run nothing of a user's. 0 or -1 with errno.
+ */
 
-/* Until it waits. */
-int held_await_ready(int control);
+/* Until it waits; `output` is our end of its stdout. */
+int held_await_ready(int output);
 
-/* It becomes what `request` describes. */
-int held_release(int control, const struct request *request);
+/* It becomes what `request` describes; `input` is our end of its stdin. */
+int held_release(int input, const struct request *request);
 
 #endif

@@ -37,7 +37,8 @@ struct guest {
     struct program held[HELD_MAX]; /* oldest first */
     size_t held_count;
     int workspace;
-    int input_file; /* being written, or -1 */
+    int input_file;   /* being written, or -1 */
+    int program_file; /* PROGRAM_FILE, empty, made while nobody waited for it; or -1 */
     int child_events;
     bool stdin_ending; /* close the pipe once everything buffered is in it */
     size_t stdin_start;
@@ -111,9 +112,39 @@ static void ensure_workspace(void) {
     check_start(guest.workspace = open(WORKSPACE_DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC), STAGE_WORKSPACE);
 }
 
+/* Making a file is a good part of what a release costs: it is done before, for the one that every program has. */
+static void prepare_program_file(void) {
+    if (guest.program_file >= 0) return;
+    guest.program_file = workspace_create(guest.workspace, PROGRAM_FILE, PROGRAM_FILE_MODE);
+    check_start(guest.program_file, STAGE_WORKSPACE);
+}
+
+/* Nobody must find a file that was not asked for. */
+static void discard_program_file(void) {
+    if (guest.program_file < 0) return;
+    check_start(close(guest.program_file), STAGE_WORKSPACE);
+    guest.program_file = -1;
+    check_start(unlinkat(guest.workspace, PROGRAM_FILE, 0), STAGE_WORKSPACE);
+}
+
+static bool wants_program_file(void) {
+    return guest.program_file >= 0 && guest.request.file_mode == PROGRAM_FILE_MODE &&
+           strcmp(guest.request.path, PROGRAM_FILE) == 0;
+}
+
+static int make_input_file(void) {
+    if (wants_program_file()) {
+        int file = guest.program_file;
+        guest.program_file = -1;
+        return file;
+    }
+    discard_program_file();
+    return workspace_create(guest.workspace, guest.request.path, guest.request.file_mode);
+}
+
 static void open_input_file(void) {
     ensure_workspace();
-    guest.input_file = workspace_create(guest.workspace, guest.request.path, guest.request.file_mode);
+    guest.input_file = make_input_file();
     check_start(guest.input_file, STAGE_INPUT_FILE);
     finish_input_file();
 }
@@ -144,6 +175,7 @@ static void hold_program(void) {
     struct program *program = &guest.held[guest.held_count++];
     program_init(program);
     check_stage(program_hold(program, &guest.request));
+    prepare_program_file();
     request_renew(&guest.request);
     check_link(link_send(&guest.link, FRAME_HELD, NULL, 0));
 }
@@ -158,19 +190,23 @@ static void rehearse_program(void) {
     struct program program = take_held();
     check_stage(program_release(&program, &guest.request));
     check_start(program_finish_rehearsal(&program), STAGE_PROCESS);
+    discard_program_file();
     check_start(workspace_empty(guest.workspace), STAGE_WORKSPACE);
+    prepare_program_file();
     request_renew(&guest.request);
     check_link(link_send(&guest.link, FRAME_REHEARSED, NULL, 0));
 }
 
 static void start_program(void) {
     ensure_workspace();
+    discard_program_file();
     check_stage(program_start(&guest.program, &guest.request));
     announce_start();
 }
 
 static void release_program(void) {
     guest.program = take_held();
+    discard_program_file();
     check_stage(program_release(&guest.program, &guest.request));
     announce_start();
 }
@@ -369,6 +405,7 @@ int main(void) {
     request_init(&guest.request);
     program_init(&guest.program);
     guest.input_file = -1;
+    guest.program_file = -1;
     guest.workspace = -1;
     check(guest.child_events = open_child_events(), "signalfd");
     check(system_mount_root(), "mount the root");

@@ -11,7 +11,6 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,7 +23,7 @@
 #define DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 
 void program_init(struct program *program) {
-    *program = (struct program){.cgroup = -1, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .control = -1};
+    *program = (struct program){.cgroup = -1, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
 }
 
 /* The hierarchy is mounted once; every program gets a directory in it. */
@@ -52,15 +51,30 @@ static int make_cgroup(struct program *program) {
     return program->cgroup < 0 ? -1 : 0;
 }
 
-static int set_limits(struct program *program, const struct request *request) {
+static int set_limit(const struct program *program, const char *file, uint64_t value) {
     char text[32];
-    if (program->cgroup < 0 && make_cgroup(program) < 0) return -1;
-    snprintf(text, sizeof(text), "%llu", (unsigned long long)request->memory_bytes);
-    if (system_write_text(program->cgroup, "memory.max", text) < 0) return -1;
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+    return system_write_text(program->cgroup, file, text);
+}
+
+static int open_cgroup(struct program *program) {
+    if (make_cgroup(program) < 0) return -1;
     /* One process over the limit ends the whole program: half a program gives wrong answers. */
-    if (system_write_text(program->cgroup, "memory.oom.group", "1") < 0) return -1;
-    snprintf(text, sizeof(text), "%u", request->processes);
-    return system_write_text(program->cgroup, "pids.max", text);
+    return system_write_text(program->cgroup, "memory.oom.group", "1");
+}
+
+/* What a held program was given already is not written again: its release is what somebody waits for. */
+static int set_limits(struct program *program, const struct request *request) {
+    if (program->cgroup < 0 && open_cgroup(program) < 0) return -1;
+    if (program->memory_bytes != request->memory_bytes) {
+        if (set_limit(program, "memory.max", request->memory_bytes) < 0) return -1;
+        program->memory_bytes = request->memory_bytes;
+    }
+    if (program->processes != request->processes) {
+        if (set_limit(program, "pids.max", request->processes) < 0) return -1;
+        program->processes = request->processes;
+    }
+    return 0;
 }
 
 static int drop_privileges(void) {
@@ -80,11 +94,11 @@ static int set_resource_limits(void) {
     return setrlimit(RLIMIT_NOFILE, &files);
 }
 
-/* `inherited`: what becomes descriptor 0, 1, 2, and the control of a held program, or -1. */
-static int enter_sandbox(int cgroup, const int inherited[4]) {
+/* `inherited`: what becomes descriptor 0, 1 and 2. */
+static int enter_sandbox(int cgroup, const int inherited[3]) {
     if (system_write_text(cgroup, "cgroup.procs", "0") < 0) return -1;
-    for (int i = 0; i < 4; i++) {
-        if (inherited[i] >= 0 && dup2(inherited[i], i) < 0) return -1;
+    for (int i = 0; i < 3; i++) {
+        if (dup2(inherited[i], i) < 0) return -1;
     }
     if (setsid() < 0) return -1;
     if (chroot(ROOT_DIRECTORY) < 0 || chdir("/workspace") < 0) return -1;
@@ -102,7 +116,7 @@ static void reset_signals(void) {
 
 /* Runs in the child; the parent learns of a failure through `report`, which exec closes. */
 static _Noreturn void run_child(const struct program *program, const struct request *request,
-                                const int inherited[4], int report) {
+                                const int inherited[3], int report) {
     int failure[2] = {STAGE_PROCESS, 0};
     reset_signals();
     if (enter_sandbox(program->cgroup, inherited) == 0) {
@@ -140,15 +154,14 @@ static int read_report(int report, pid_t pid) {
     return failure[0];
 }
 
-/* Takes ownership of `control`, the program's end of the conversation with a held program, or -1. */
-static int start(struct program *program, const struct request *request, int control) {
+static int start(struct program *program, const struct request *request) {
     int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1}, report[2] = {-1, -1};
     int stage = STAGE_PROCESS;
     if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0 ||
         pipe2(report, O_CLOEXEC) < 0)
         goto failed;
 
-    const int inherited[4] = {in[0], out[1], err[1], control};
+    const int inherited[3] = {in[0], out[1], err[1]};
     pid_t pid = fork();
     if (pid < 0) goto failed;
     if (pid == 0) run_child(program, request, inherited, report[1]);
@@ -162,7 +175,6 @@ static int start(struct program *program, const struct request *request, int con
     close(in[0]);
     close(out[1]);
     close(err[1]);
-    if (control >= 0) close(control);
     fcntl(in[1], F_SETFL, O_NONBLOCK);
     fcntl(out[0], F_SETFL, O_NONBLOCK);
     fcntl(err[0], F_SETFL, O_NONBLOCK);
@@ -178,27 +190,13 @@ failed:;
     close_pair(out);
     close_pair(err);
     close_pair(report);
-    if (control >= 0) close(control);
     errno = saved;
     return stage;
 }
 
 int program_start(struct program *program, const struct request *request) {
     if (set_limits(program, request) < 0) return STAGE_LIMITS;
-    return start(program, request, -1);
-}
-
-int program_hold(struct program *program, const struct request *request) {
-    int conversation[2];
-    if (set_limits(program, request) < 0) return STAGE_LIMITS;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, conversation) < 0) return STAGE_PROCESS;
-    program->control = conversation[0];
-    /* Held programs are laid out alike, so that what an emulator learns from one is true of the next. */
-    if (system_randomize_layout(false) < 0) return STAGE_PROCESS;
-    int stage = start(program, request, conversation[1]);
-    if (stage == 0 && system_randomize_layout(true) < 0) stage = STAGE_PROCESS;
-    if (stage == 0 && held_await_ready(program->control) < 0) stage = STAGE_PROCESS;
-    return stage;
+    return start(program, request);
 }
 
 /* A number of one of the cgroup's files of "name number" lines; 0 when there is none. */
@@ -219,15 +217,21 @@ static void read_cpu_time(int cgroup, uint64_t *user_us, uint64_t *system_us) {
     *system_us = read_cgroup_number(cgroup, "cpu.stat", "system_usec ");
 }
 
+int program_hold(struct program *program, const struct request *request) {
+    if (set_limits(program, request) < 0) return STAGE_LIMITS;
+    /* Held programs are laid out alike, so that what an emulator learns from one is true of the next. */
+    if (system_randomize_layout(false) < 0) return STAGE_PROCESS;
+    int stage = start(program, request);
+    if (stage == 0 && system_randomize_layout(true) < 0) stage = STAGE_PROCESS;
+    if (stage == 0 && held_await_ready(program->stdout_fd) < 0) stage = STAGE_PROCESS;
+    /* It uses no more until its release. */
+    if (stage == 0) read_cpu_time(program->cgroup, &program->user_us_before, &program->system_us_before);
+    return stage;
+}
+
 int program_release(struct program *program, const struct request *request) {
     if (set_limits(program, request) < 0) return STAGE_LIMITS;
-    read_cpu_time(program->cgroup, &program->user_us_before, &program->system_us_before);
-    int result = held_release(program->control, request);
-    int saved = errno;
-    close(program->control);
-    program->control = -1;
-    errno = saved;
-    return result < 0 ? STAGE_PROCESS : 0;
+    return held_release(program->stdin_fd, request) < 0 ? STAGE_PROCESS : 0;
 }
 
 static void discard(int *fd) {

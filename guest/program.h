@@ -27,7 +27,8 @@ struct program {
     int stdout_fd;
     int stderr_fd;
     int wait_status; /* of the first process, see wait(2) */
-    int control;     /* conversation with a program that is held; else -1 */
+    uint64_t memory_bytes; /* limits that its cgroup has; 0: none yet */
+    uint32_t processes;
     uint64_t max_rss_kb; /* largest of the processes that were reaped */
     uint64_t user_us_before; /* used by the program until it was released */
     uint64_t system_us_before;

@@ -8,6 +8,10 @@
 
 #include "link.h"
 
+/* What a held interpreter was told to run. */
+#define PROGRAM_FILE "code.py"
+#define PROGRAM_FILE_MODE 0644
+
 /* Creates `path` (checked by request_path_is_inside) and its parents. Returns a descriptor or -1 with errno. */
 int workspace_create(int root, const char *path, uint32_t mode);
 

@@ -8,8 +8,6 @@ import { type ExecutionSpec, type InputFile, type Program, PYTHON_CODE_FILE } fr
 
 const ENTROPY_BYTES = 64;
 const CHUNK_BYTES = 65_536;
-/** Descriptor on which a held interpreter waits (guest/held.h). */
-const HELD_CONTROL_FD = 3;
 const NO_PROGRAM: Program = { kind: 'python', code: '', args: [] };
 const MIB = 1024 * 1024;
 /** execve(2) errors that say something about the command and not about us. */
@@ -43,11 +41,17 @@ export function guestFiles(spec: ExecutionSpec): readonly InputFile[] {
 
 /** What decides how Python itself starts: an interpreter that is already up cannot heed it any more. */
 const READ_BY_THE_INTERPRETER = /^(PYTHON|LC_|LD_|LANG|GLIBC_|MALLOC_|TZ$)/;
+/** Its user's own modules (Python's `site`), which it looks for when it starts. */
+const USER_SITE = /(^|\/)\.local\//;
+/** The end of a zip archive (APPNOTE.TXT, 4.3.16): Python runs what is in the archive, and not the text before it. */
+const END_OF_ARCHIVE = 'PK\x05\x06';
 
 /** True when a held interpreter does the same as a new one would. */
 export function suitsHeldInterpreter(spec: ExecutionSpec): boolean {
   return (
     spec.program.kind === 'python' &&
+    !spec.program.code.includes(END_OF_ARCHIVE) &&
+    !spec.inputFiles.some((file) => USER_SITE.test(file.path)) &&
     !Object.keys(spec.environment).some((name) => READ_BY_THE_INTERPRETER.test(name))
   );
 }
@@ -72,7 +76,7 @@ export function* describeExecution(
 export function* describeHeldInterpreter(memoryMb: number, pids: number): Generator<HostMessage, void> {
   yield* describeCircumstances({ memoryMb, pids, maxFiles: 1, diskMb: 1 });
   for (const value of guestArguments(NO_PROGRAM)) yield { type: 'argument', value };
-  yield* describeEnvironment({ GLASSHOUSE_HOLD: String(HELD_CONTROL_FD) });
+  yield* describeEnvironment({ GLASSHOUSE_HOLD: '1' });
   yield { type: 'hold' };
 }
 

@@ -48,6 +48,37 @@ print(sys.stdin, sys.stdout, sys.stderr, sys.stdout.line_buffering, sys.stdout.e
 print(sys.meta_path.__len__(), sys.gettrace(), sys.getprofile(), sys.excepthook is sys.__excepthook__, sys.displayhook)
 `.replace('sys.displayhook)', 'sys.displayhook is sys.__displayhook__)'),
   },
+  {
+    title: 'where Python looks for modules',
+    code: `
+import sys
+print([getattr(hook, '__qualname__', hook) for hook in sys.path_hooks])
+print(sorted((path, type(finder).__name__) for path, finder in sys.path_importer_cache.items()))
+print(__loader__.__class__.__name__, __loader__.path, sys.argv, sys.orig_argv)
+`,
+  },
+  {
+    title: 'a variable that guest init uses for its own purposes',
+    environment: { GLASSHOUSE_HOLD: '1' },
+    stdin: 'given',
+    code: 'import os, sys; print(os.environ["GLASSHOUSE_HOLD"], sys.stdin.read())',
+  },
+  {
+    title: 'modules of the user',
+    inputFiles: [
+      {
+        path: '.local/lib/python3.11/site-packages/usercustomize.py',
+        content: Buffer.from('print("customized")\n'),
+        executable: false,
+      },
+    ],
+    // What was compiled has the time of its source in it.
+    code: `
+import shutil, sys
+print([path for path in sys.path if 'local' in path])
+shutil.rmtree(next(path for path in sys.path if '.local' in path) + '/__pycache__')
+`,
+  },
   { title: 'modules that are loaded', code: 'import sys; print(sorted(sys.modules))' },
   {
     title: 'names of the module',

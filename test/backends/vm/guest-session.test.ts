@@ -46,6 +46,23 @@ describe('a held interpreter', () => {
     });
   }
 
+  it('does not for modules of the user, which it has looked for when it started', () => {
+    const content = Buffer.from('print(1)\n');
+    const files = (path: string): ExecutionSpec => ({
+      ...specWith({}),
+      inputFiles: [{ path, content, executable: false }],
+    });
+    const modules = '.local/lib/python3.11/site-packages/usercustomize.py';
+    assert.equal(suitsHeldInterpreter(files(modules)), false);
+    assert.equal(suitsHeldInterpreter(files(`home/${modules}`)), false);
+    assert.equal(suitsHeldInterpreter(files('local/lib.py')), true);
+  });
+
+  it('does not for a program that is a zip archive as well, which it has looked at when it waited', () => {
+    const code = `print(1) # PK\x05\x06${'\0'.repeat(18)}`;
+    assert.equal(suitsHeldInterpreter(specWith({}, { kind: 'python', code, args: [] })), false);
+  });
+
   it('does not for a command', () => {
     assert.equal(
       suitsHeldInterpreter(specWith({}, { kind: 'command', argv: ['python3', 'code.py'] })),
