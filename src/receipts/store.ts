@@ -8,6 +8,7 @@ import { type NoteSigner } from './signed-note.js';
 import { asStoreError, openStoreFile, storeError } from './store-file.js';
 import { ALL_RECEIPTS, type ReceiptFilter } from './store-filter.js';
 import { findFile, insertFile, readChunks } from './store-files.js';
+import { HeadMemory } from './store-head.js';
 import { indexOlderReceipts, indexReceipt, storedBytesOf } from './store-index.js';
 import { insertReceipt } from './store-insert.js';
 import { positionOfReceipt, selectReceipts, selectSummaries, SUMMARY_COLUMNS } from './store-list.js';
@@ -56,10 +57,12 @@ interface BegunRow {
  */
 export class ReceiptStore implements Disposable {
   readonly #database: Database.Database;
+  readonly #headMemory: HeadMemory;
   #log: StoredLog | null = null;
 
-  private constructor(database: Database.Database) {
+  private constructor(database: Database.Database, headMemory: HeadMemory) {
     this.#database = database;
+    this.#headMemory = headMemory;
   }
 
   /** Opens `<directory>/glasshouse.db`, making it at first use. Throws `store_unsupported` for another's file. */
@@ -73,12 +76,12 @@ export class ReceiptStore implements Disposable {
       database.close();
       throw thrown;
     }
-    return new ReceiptStore(database);
+    return new ReceiptStore(database, new HeadMemory(directory));
   }
 
   /** The log of all receipts. */
   get log(): StoredLog {
-    this.#log ??= new StoredLog(this.#database);
+    this.#log ??= new StoredLog(this.#database, this.#headMemory);
     return this.#log;
   }
 
@@ -106,23 +109,31 @@ export class ReceiptStore implements Disposable {
   /**
    * Stores receipts of begun executions with their outputs, logs them, and signs the new head of the log, in one
    * transaction. The answer has for each what refused it, or null: `store_failed` when the execution was not begun,
-   * already has a receipt, or when anything given does not agree with the receipt. Throws when nothing was stored:
-   * `log_corrupt` too. Without receipts it logs those that an older version stored.
+   * already has a receipt, or when anything given does not agree with the receipt. Throws when nothing was stored, also
+   * what StoredLog.assertContinuable() does. Without receipts it logs those that an older version stored.
    */
   append(finished: readonly FinishedExecution[], signer: NoteSigner): (GlasshouseError | null)[] {
     return asStoreError(STORING, () => {
       try {
-        return this.#database
-          .transaction(() => {
-            const refusals = finished.map((one) => this.#refusalOf(one));
-            this.log.extend(signer);
-            return refusals;
-          })
+        const { refusals, head } = this.#database
+          .transaction(() => ({
+            refusals: finished.map((one) => this.#refusalOf(one)),
+            head: this.log.extend(signer),
+          }))
           .immediate();
+        if (head !== null) this.#headMemory.remember(head);
+        return refusals;
       } catch (thrown) {
         this.log.rolledBack();
         throw thrown;
       }
+    });
+  }
+
+  /** Throws what keeps receipts from being logged: better before a program runs than after. */
+  assertAppendable(signer: NoteSigner): void {
+    asStoreError('continue the log', () => {
+      this.log.assertContinuable(signer);
     });
   }
 
@@ -269,6 +280,7 @@ export class ReceiptStore implements Disposable {
 
   close(): void {
     this.#database.close();
+    this.#headMemory[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {
