@@ -9,7 +9,7 @@ import { asStoreError, openStoreFile, storeError } from './store-file.js';
 import { ALL_RECEIPTS, type ReceiptFilter } from './store-filter.js';
 import { findFile, insertFile, readChunks } from './store-files.js';
 import { HeadMemory } from './store-head.js';
-import { indexOlderReceipts, indexReceipt, storedBytesOf } from './store-index.js';
+import { indexOlderReceipts, indexTerms, placeReceipt, storedBytesOf } from './store-index.js';
 import { insertReceipt } from './store-insert.js';
 import { positionOfReceipt, selectReceipts, selectSummaries, SUMMARY_COLUMNS } from './store-list.js';
 import { StoredLog } from './store-log.js';
@@ -19,6 +19,7 @@ import {
   outputsToDrop,
   type RetentionPolicy,
 } from './store-retention.js';
+import { prepared } from './store-statements.js';
 import {
   type BegunExecution,
   type FinishedExecution,
@@ -39,6 +40,9 @@ const MAX_PAGE = 1_000;
 /** Whole receipts that each() holds: one may have megabytes. */
 const RECEIPTS_AT_ONCE = 16;
 const STORING = 'store the receipt';
+const BEGIN = `INSERT INTO executions
+    (execution_id, started_at, owner_pid, owner_start_ticks, owner_boot_id, request, execution)
+  VALUES (?, ?, ?, ?, ?, ?, ?)`;
 
 interface BegunRow {
   readonly executionId: string;
@@ -48,6 +52,12 @@ interface BegunRow {
   readonly bootId: string;
   readonly request: string;
   readonly execution: string;
+}
+
+/** A receipt that is stored and cannot be found by its words yet. */
+interface Placed {
+  readonly position: bigint;
+  readonly statement: Statement;
 }
 
 /**
@@ -88,21 +98,15 @@ export class ReceiptStore implements Disposable {
   /** Records, before the program starts, that it is about to: an execution never disappears without a trace. */
   begin(run: BegunExecution): void {
     asStoreError('record the start of an execution', () => {
-      this.#database
-        .prepare(
-          `INSERT INTO executions
-             (execution_id, started_at, owner_pid, owner_start_ticks, owner_boot_id, request, execution)
-           VALUES (?, ?, ?, ?, ?, ?, ?)`,
-        )
-        .run(
-          run.executionId,
-          run.startedAt,
-          run.owner.pid,
-          run.owner.startTicks,
-          run.owner.bootId,
-          run.request,
-          run.execution,
-        );
+      prepared(this.#database, BEGIN).run(
+        run.executionId,
+        run.startedAt,
+        run.owner.pid,
+        run.owner.startTicks,
+        run.owner.bootId,
+        run.request,
+        run.execution,
+      );
     });
   }
 
@@ -116,10 +120,14 @@ export class ReceiptStore implements Disposable {
     return asStoreError(STORING, () => {
       try {
         const { refusals, head } = this.#database
-          .transaction(() => ({
-            refusals: finished.map((one) => this.#refusalOf(one)),
-            head: this.log.extend(signer),
-          }))
+          .transaction(() => {
+            const places = finished.map((one) => this.#place(one));
+            for (const place of places)
+              if (!(place instanceof GlasshouseError))
+                indexTerms(this.#database, place.position, place.statement);
+            const refusals = places.map((place) => (place instanceof GlasshouseError ? place : null));
+            return { refusals, head: this.log.extend(signer) };
+          })
           .immediate();
         if (head !== null) this.#headMemory.remember(head);
         return refusals;
@@ -287,19 +295,20 @@ export class ReceiptStore implements Disposable {
     this.close();
   }
 
-  /** Null when it was stored; the transaction goes on without it otherwise, unless SQLite has given that up. */
-  #refusalOf({ receipt, statement, outputs }: FinishedExecution): GlasshouseError | null {
+  /** Stores one, but for its terms. What refuses it keeps out nothing else, unless SQLite has given up the transaction. */
+  #place({ receipt, statement, outputs }: FinishedExecution): Placed | GlasshouseError {
     try {
-      this.#database.transaction(() => {
+      const store = this.#database.transaction(() => {
         if (sha256(encodePayload(statement)) !== receipt.receiptId)
           throw new GlasshouseError('store_failed', 'The receipt was signed over another statement.');
         const sequence = insertReceipt(this.#database, receipt, statement);
         this.#insertStream(sequence, 'stdout', outputs.stdout);
         this.#insertStream(sequence, 'stderr', outputs.stderr);
         this.#insertFiles(sequence, statement, outputs);
-        indexReceipt(this.#database, sequence, statement, storedBytesOf(statement, outputs));
-      })();
-      return null;
+        const { timestamp } = statement.predicate;
+        return placeReceipt(this.#database, sequence, timestamp, storedBytesOf(statement, outputs));
+      });
+      return { position: store(), statement };
     } catch (thrown) {
       if (!this.#database.inTransaction) throw thrown;
       return storeError(STORING, thrown);
@@ -308,9 +317,11 @@ export class ReceiptStore implements Disposable {
 
   #insertStream(receipt: number, name: 'stdout' | 'stderr', content: Uint8Array | null): void {
     if (content === null) return;
-    this.#database
-      .prepare('INSERT INTO streams (receipt, name, content) VALUES (?, ?, ?)')
-      .run(receipt, name, content);
+    prepared(this.#database, 'INSERT INTO streams (receipt, name, content) VALUES (?, ?, ?)').run(
+      receipt,
+      name,
+      content,
+    );
   }
 
   #insertFiles(receipt: number, statement: Statement, outputs: StoredOutputs): void {
