@@ -1,7 +1,7 @@
 /**
  * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N --requests N --seconds N --soak N --stored N
  * --data-dir D]`: measures on this machine and prints ratios. Names: cold, cli, receipts, warm, boots, burst, observe,
- * soak, reading (lists of a million receipts; D: a directory that it filled before); the first four when none is given.
+ * soak, reading (lists of a million receipts; D: a directory that is filled once and kept); the first four when none is given.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

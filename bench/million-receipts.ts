@@ -11,6 +11,7 @@ import { type Signer } from '../src/receipts/signer.js';
 import { buildStatement, type SignedReceipt, signStatement } from '../src/receipts/statement.js';
 import { indexReceipt } from '../src/receipts/store-index.js';
 import { insertReceipt } from '../src/receipts/store-insert.js';
+import { ReceiptWriter } from '../src/receipts/store-writer.js';
 import { ReceiptStore } from '../src/receipts/store.js';
 
 const BATCH = 2_000;
@@ -31,12 +32,12 @@ export function codeOf(number: number): string {
 }
 
 /**
- * Fills a new store with `count` receipts. Each is built, checked, signed and indexed as every receipt is; what is left
- * out is that each commits by itself: they are inserted by the thousand, and nothing is synced until the end.
+ * Fills a new store with `count` receipts. Each is built, checked, signed, indexed and logged as every receipt is;
+ * what is left out is that each commits by itself: they are inserted by the thousand and logged under one head.
  */
 export async function fillStore(dataDirectory: string, count: number): Promise<void> {
   ReceiptStore.open(dataDirectory).close();
-  const { signer } = KeyRing.open(path.join(dataDirectory, 'keys'));
+  const { signer, logSigner } = KeyRing.open(path.join(dataDirectory, 'keys'));
   const database = new Database(path.join(dataDirectory, 'glasshouse.db'));
   try {
     database.pragma('synchronous = OFF');
@@ -53,6 +54,8 @@ export async function fillStore(dataDirectory: string, count: number): Promise<v
   } finally {
     database.close();
   }
+  using store = ReceiptStore.open(dataDirectory);
+  new ReceiptWriter(store, logSigner).logOlderReceipts();
 }
 
 interface Made {

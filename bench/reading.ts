@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -11,7 +12,6 @@ import { Admission } from '../src/engine/admission.js';
 import { encodeBundle } from '../src/receipts/bundle.js';
 import { KeyRing } from '../src/receipts/key-ring.js';
 import { ReceiptStore } from '../src/receipts/store.js';
-import { ReceiptWriter } from '../src/receipts/store-writer.js';
 import { createServer } from '../src/server/server.js';
 import { printGoal, printSamples, quantile, type Sample, timed } from './measure.js';
 import { codeOf, fillStore, startOf } from './million-receipts.js';
@@ -23,17 +23,17 @@ const WATCH_INTERVAL_MS = 100;
 
 /**
  * `list` and `show` over HTTP and on the command line, and the memory of `export`, with `count` receipts in the store.
- * @param existing a data directory that was filled before; null: fill a new one and remove it.
+ * @param kept a data directory that is filled if it has no receipts yet, and stays; null: one that is removed.
  */
-export async function benchReading(main: string, count: number, existing: string | null): Promise<void> {
-  const directory = existing ?? (await mkdtemp(path.join(os.tmpdir(), 'glasshouse-bench-')));
+export async function benchReading(main: string, count: number, kept: string | null): Promise<void> {
+  const directory = kept ?? (await mkdtemp(path.join(os.tmpdir(), 'glasshouse-bench-')));
   try {
-    if (existing === null) await fillStore(directory, count);
+    if (!existsSync(path.join(directory, 'glasshouse.db'))) await fillStore(directory, count);
     await benchHttp(directory, count);
     await benchCommands(main, directory, count);
     await benchExport(main, directory, count);
   } finally {
-    if (existing === null) await rm(directory, { recursive: true });
+    if (kept === null) await rm(directory, { recursive: true });
   }
 }
 
@@ -60,7 +60,6 @@ function queries(count: number): Readonly<Record<string, (round: number, id: str
 async function benchHttp(directory: string, count: number): Promise<void> {
   using store = ReceiptStore.open(directory);
   const ring = KeyRing.open(path.join(directory, 'keys'));
-  new ReceiptWriter(store, ring.logSigner).logOlderReceipts();
   const ids = Array.from({ length: REQUESTS }, (_, round) => {
     const until = startOf(Math.floor((count * (round + 1)) / REQUESTS));
     return store.list({ limit: 1, before: null }, { ...NO_FILTER, until })[0]?.receiptId ?? '';

@@ -190,6 +190,7 @@ class ComposedServices implements Services {
     const writer = await this.writer();
     const { signer } = await this.keyRing();
     const redactor = await this.redactor();
+    writer.assertWorks();
     await this.#recover(store, writer, redactor);
     const engine = new Engine({
       backend,

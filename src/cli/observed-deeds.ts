@@ -108,7 +108,9 @@ function deed(
   return { kind, what, details, processes };
 }
 
+/** Nothing was opened when the process got it open. */
 function times({ count }: { readonly count: number }): string[] {
+  if (count === 0) return ['inherited'];
   return count === 1 ? [] : [`${count} times`];
 }
 

@@ -17,27 +17,50 @@ export interface TreeOptions {
 
 const MOST_PROCESSES = 200;
 const MOST_OF_KIND = 12;
-const PLURALS: Readonly<Record<DeedKind, string>> = {
-  read: 'files read',
-  change: 'changes',
-  network: 'connections',
-  failure: 'failures',
+/** Of the processes that did one thing, how many are named. */
+const MOST_NAMED = 3;
+const NOUNS: Readonly<Record<DeedKind, readonly [one: string, many: string]>> = {
+  read: ['file read', 'files read'],
+  change: ['change', 'changes'],
+  network: ['connection', 'connections'],
+  failure: ['failure', 'failures'],
 };
 
-/** The processes as a tree, under each of them what it did to files and whom it talked to. */
+/**
+ * The processes as a tree, under each of them what it alone did to files and whom it talked to; then, once, what several
+ * of them did: how often and how much is only known of all of them together.
+ */
 export function drawProcessTree(predicate: Predicate, { all }: TreeOptions): TreeLine[] {
   const tree = predicate.process_tree;
   const shown = all ? tree : tree.slice(0, MOST_PROCESSES);
   const known = new Set(shown.map(({ id }) => id));
   const children = groupBy(shown, ({ parent }) => (parent !== null && known.has(parent) ? parent : 0));
-  const deeds = new Map<number, Deed[]>();
-  for (const deed of deedsOf(predicate))
-    for (const id of deed.processes) deeds.set(id, [...(deeds.get(id) ?? []), deed]);
+  const everything = deedsOf(predicate);
+  const deeds = groupBy(
+    everything.filter(({ processes }) => processes.length === 1),
+    ({ processes }) => processes[0] ?? 0,
+  );
   const lines: TreeLine[] = [];
   drawChildren(0, '', { children, deeds, all, lines });
   if (shown.length < tree.length)
     lines.push({ text: `and ${tree.length - shown.length} processes more (--all)`, style: 'dim' });
-  return lines;
+  const shared = everything.filter(({ processes }) => processes.length !== 1);
+  return [...lines, ...sharedLines(shared, new Map(tree.map(({ id, pid }) => [id, pid])), all)];
+}
+
+function sharedLines(deeds: readonly Deed[], pids: ReadonlyMap<number, number>, all: boolean): TreeLine[] {
+  if (deeds.length === 0) return [];
+  const named = deeds.map((deed) => ({ ...deed, details: [...deed.details, doersOf(deed, pids)] }));
+  return [
+    { text: 'by several processes, all together', style: null },
+    ...deedLines(named, all).map((line) => ({ ...line, text: `  ${line.text}` })),
+  ];
+}
+
+function doersOf({ processes }: Deed, pids: ReadonlyMap<number, number>): string {
+  if (processes.length === 0) return 'by processes that are not listed';
+  if (processes.length > MOST_NAMED) return `by ${processes.length} processes`;
+  return `by ${processes.map((id) => pids.get(id) ?? '?').join(', ')}`;
 }
 
 interface Drawing extends TreeOptions {
@@ -96,7 +119,12 @@ function deedLines(deeds: readonly Deed[], all: boolean): TreeLine[] {
       })),
       ...(hidden === 0
         ? []
-        : [{ text: `and ${hidden} ${PLURALS[kind]} more (--all)`, style: 'dim' as const }]),
+        : [
+            {
+              text: `and ${hidden} ${NOUNS[kind][hidden === 1 ? 0 : 1]} more (--all)`,
+              style: 'dim' as const,
+            },
+          ]),
     ];
   });
 }

@@ -1,11 +1,18 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 
+import { GlasshouseError } from '../base/errors.js';
 import { RECEIPT_BOUNDS } from '../receipts/bundle.js';
 import { MAX_NOTE_BYTES } from '../receipts/signed-note.js';
 import { parseTrustedKeys, type TrustedKeys } from '../receipts/trusted-keys.js';
-import { type Check, type GivenSubject, type VerificationReport, verifyReceipt } from '../receipts/verify.js';
-import { cannotRead, readBounded } from './bounded-file.js';
+import {
+  type Check,
+  type GivenSubject,
+  type VerificationReport,
+  verifyReceipt,
+  type VerifyOptions,
+} from '../receipts/verify.js';
+import { cannotRead, readBounded, readUpTo } from './bounded-file.js';
 import { type Console, type Style } from './console.js';
 import { EXIT_CODES } from './exit-codes.js';
 
@@ -34,7 +41,10 @@ const WORDS: Readonly<Record<Check['outcome'], string>> = {
   not_checked: 'not checked',
 };
 
-/** `glasshouse verify`: needs no server, no network and, with `--key`, no data directory. */
+/**
+ * `glasshouse verify`: needs no server, no network and, with `--key`, no data directory. Every file is looked at, also
+ * after one that is not valid or cannot be read.
+ */
 export async function verify(
   console: Console,
   options: VerifyCommandOptions,
@@ -50,14 +60,37 @@ export async function verify(
       ? {}
       : { checkpoint: await readBounded(options.checkpointFile, MAX_NOTE_BYTES) }),
   };
-  const results: { file: string; report: VerificationReport }[] = [];
+  const results: Result[] = [];
   for (const file of options.files) {
-    const bytes = await readBounded(file, RECEIPT_BOUNDS.maxBytes);
-    results.push({ file, report: await verifyReceipt(bytes, expected) });
+    const result = await verifyFile(file, expected);
+    results.push(result);
+    if (result.error !== null) console.note(`${result.error.message} [${result.error.code}]`);
+    else if (!options.json) printReport(console, file, result.report);
   }
   if (options.json) console.json(results.map(toJson));
-  else for (const { file, report } of results) printReport(console, file, report);
-  return results.every(({ report }) => report.valid) ? 0 : EXIT_CODES.verificationFailed;
+  return exitCodeOf(results);
+}
+
+/** What became of one file: it was checked, or it could not be read. */
+type Result =
+  | { readonly file: string; readonly report: VerificationReport; readonly error: null }
+  | { readonly file: string; readonly report: null; readonly error: GlasshouseError };
+
+async function verifyFile(file: string, expected: VerifyOptions): Promise<Result> {
+  try {
+    // One byte more than a receipt can have: a longer file is not a receipt, which the report says.
+    const bytes = await readUpTo(file, RECEIPT_BOUNDS.maxBytes + 1);
+    return { file, report: await verifyReceipt(bytes, expected), error: null };
+  } catch (error) {
+    if (error instanceof GlasshouseError) return { file, report: null, error };
+    throw error;
+  }
+}
+
+/** A receipt that is not valid says more than one that nobody could look at. */
+function exitCodeOf(results: readonly Result[]): number {
+  if (results.some(({ report }) => report?.valid === false)) return EXIT_CODES.verificationFailed;
+  return results.every(({ error }) => error === null) ? 0 : EXIT_CODES.failure;
 }
 
 /** Those of the files; without files, those of the data directory. */
@@ -73,9 +106,13 @@ export async function readTrustedKeys(
   };
 }
 
-function toJson({ file, report }: { file: string; report: VerificationReport }): object {
+function toJson({ file, report, error }: Result): object {
+  if (error !== null) {
+    const { code, message } = error;
+    return { file, valid: false, receipt_id: null, checks: [], error: { code, message } };
+  }
   const { valid, receiptId, checks } = report;
-  return { file, valid, receipt_id: receiptId, checks };
+  return { file, valid, receipt_id: receiptId, checks, error: null };
 }
 
 function printReport(console: Console, file: string, report: VerificationReport): void {

@@ -19,7 +19,7 @@ import { ExecutionRedaction } from '../redaction/execution-redaction.js';
 import { type Redactor } from '../redaction/redactor.js';
 import { type CapturedStream, type CompletedExecution, type CompletedFile } from './completed.js';
 import { type EndedExecution, notStarted, runOnce } from './execution.js';
-import { Observation } from './observation.js';
+import { Observation, withoutSecrets } from './observation.js';
 import { buildPredicate, executionRecord, type RecordParts, requestRecord } from './record.js';
 import { type ExecutionRequest, type InheritedHash } from './request.js';
 
@@ -130,7 +130,7 @@ export class Engine {
       execution: JSON.stringify(executionRecord(description, redaction, null, startedAt)),
     });
     await using observation = await Observation.open(
-      unprepared === null ? request.observation : null,
+      unprepared === null ? withoutSecrets(request.observation, redaction) : null,
       description,
     );
     const refusal = unprepared ?? observation.refusal;

@@ -8,6 +8,7 @@ import {
   type Profiler,
   type Unobserved,
 } from '../profilers/profiler.js';
+import { type ExecutionRedaction } from '../redaction/execution-redaction.js';
 
 /** How an execution is to be observed. */
 export interface ObservationPlan {
@@ -18,6 +19,22 @@ export interface ObservationPlan {
   readonly listener: ObservationListener | null;
   /** Told, at most once, why nothing or nothing more is seen. */
   readonly onUnavailable: (reason: string) => void;
+}
+
+/** The same plan for listeners who see no more than the receipt will have. */
+export function withoutSecrets(
+  plan: ObservationPlan | null,
+  redaction: ExecutionRedaction,
+): ObservationPlan | null {
+  if (plan === null) return null;
+  const { listener, onUnavailable } = plan;
+  return {
+    ...plan,
+    listener: listener === null ? null : { write: (event) => listener.write(redaction.event(event)) },
+    onUnavailable: (reason) => {
+      onUnavailable(redaction.message(reason));
+    },
+  };
 }
 
 /**

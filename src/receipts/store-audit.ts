@@ -1,6 +1,6 @@
 import { GlasshouseError } from '../base/errors.js';
-import { type Check, Checklist } from './check.js';
-import { parseCheckpoint } from './checkpoint.js';
+import { type Check, Checklist, failureIf } from './check.js';
+import { parseCheckpoint, type TreeHead } from './checkpoint.js';
 import { sha256 } from './crypto.js';
 import { parseLogEntry } from './log-entry.js';
 import { hashLeaf, sameHash } from './merkle.js';
@@ -20,11 +20,14 @@ export interface AuditReport {
 
 /**
  * Builds the log anew out of the stored receipts and holds entries, hashes and every signed head against it: finds rows
- * that were edited from outside. It reads all receipts and holds 64 bytes for each. It does not notice a whole database
- * of an earlier day: for that, compare with a checkpoint that somebody else has.
+ * that were edited from outside, and a database that is older than the newest head that is remembered beside it. It
+ * reads all receipts and holds 64 bytes for each. It does not notice a whole data directory of an earlier day: for that,
+ * compare with a checkpoint that somebody else has.
  */
 export async function auditLog(store: ReceiptStore, logKeys: readonly NoteVerifier[]): Promise<AuditReport> {
   const list = new Checklist();
+  // In this order: whatever was remembered before, the database has, also while others append.
+  const remembered = await recallSigned(store, logKeys);
   const size = store.log.latest()?.size ?? 0;
   const hashes = new RebuiltHashes();
   const entriesHold = attempt(list, 'log_entry', `all ${size} entries are about the stored receipts`, () => {
@@ -34,7 +37,8 @@ export async function auditLog(store: ReceiptStore, logKeys: readonly NoteVerifi
     attempt(list, 'log_inclusion', 'the stored hashes are those of the entries', () => {
       hashes.compare(store.log.readHash);
     });
-    await auditHeads(list, store, hashes, logKeys);
+    const headsHold = await auditHeads(list, store, hashes, logKeys);
+    if (headsHold) auditRemembered(list, remembered, size, hashes);
   }
   list.notChecked(
     'completeness',
@@ -88,7 +92,7 @@ async function auditHeads(
   store: ReceiptStore,
   hashes: RebuiltHashes,
   logKeys: readonly NoteVerifier[],
-): Promise<void> {
+): Promise<boolean> {
   let count = 0;
   let after = 0;
   for (
@@ -100,13 +104,51 @@ async function auditHeads(
       const failure = await headFailure(note, size, hashes, logKeys);
       if (failure !== null) {
         list.failed('log_checkpoint', failure.code, failure.message);
-        return;
+        return false;
       }
       after = size;
       count += 1;
     }
   }
   list.passed('log_checkpoint', `all ${count} signed heads are those of these entries`);
+  return true;
+}
+
+/** Null for one that no trusted key signed, too. */
+async function recallSigned(store: ReceiptStore, logKeys: readonly NoteVerifier[]): Promise<TreeHead | null> {
+  const remembered = store.log.recall();
+  if (remembered === null) return null;
+  const { head, note } = remembered.checkpoint;
+  const signer = logKeys.find((key) => key.name === head.origin && key.isNamedBy(note));
+  return signer !== undefined && (await signer.verify(note)) ? head : null;
+}
+
+/** The newest head that was committed is remembered beside the database: one of an earlier day does not have it. */
+function auditRemembered(
+  list: Checklist,
+  remembered: TreeHead | null,
+  size: number,
+  hashes: RebuiltHashes,
+): void {
+  if (remembered === null) {
+    list.notChecked('log_consistency', 'whether a later head was signed: none is remembered');
+    return;
+  }
+  const entries = `${remembered.size} entries`;
+  list.judge(
+    'log_consistency',
+    `it has the ${entries} of the newest head that is remembered`,
+    failureIf(
+      remembered.size > size,
+      'log_truncated',
+      `a head of ${entries} was signed, and only ${size} are here: an older database was put back`,
+    ) ??
+      failureIf(
+        !sameHash(remembered.root, rootOf(remembered.size, hashes.read)),
+        'log_rewritten',
+        `a head of other ${entries} was signed: an older database was put back`,
+      ),
+  );
 }
 
 async function headFailure(

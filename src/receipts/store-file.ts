@@ -11,6 +11,11 @@ const FILE_NAME = 'glasshouse.db';
 const BUSY_TIMEOUT_MS = 5_000;
 /** What the write-ahead log may keep on disk after a large transaction. */
 const JOURNAL_LIMIT_BYTES = 16 * 1024 * 1024;
+/**
+ * Pages after which the write-ahead log goes into the database: those limits' worth. With SQLite's 1,000 the same few
+ * pages of the indexes are written to the database, and synced, after every few receipts.
+ */
+const CHECKPOINT_PAGES = JOURNAL_LIMIT_BYTES / 4_096;
 
 /**
  * Opens `<directory>/glasshouse.db`, making the directory (0700), the file (0600; SQLite gives its side files the same
@@ -70,6 +75,7 @@ function prepareDatabase(database: Database.Database, file: string): void {
   database.pragma('journal_mode = WAL');
   database.pragma('synchronous = FULL');
   database.pragma('foreign_keys = ON');
+  database.pragma(`wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
   database.pragma(`journal_size_limit = ${JOURNAL_LIMIT_BYTES}`);
 }
 

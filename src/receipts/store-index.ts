@@ -4,6 +4,7 @@ import { parseReceiptFile } from './bundle.js';
 import { type Statement } from './receipt.js';
 import { positionAt } from './store-filter.js';
 import { POSITION_COUNTER_BITS } from './store-index-schema.js';
+import { prepared } from './store-statements.js';
 import { searchableWords, termOf } from './store-terms.js';
 import { type StoredOutputs } from './store-types.js';
 
@@ -15,22 +16,44 @@ const BATCH = 1_000;
 export function indexReceipt(
   database: Database.Database,
   sequence: number,
-  { predicate }: Statement,
+  statement: Statement,
   storedBytes: number,
 ): void {
-  const position = freePosition(database, predicate.timestamp, sequence);
-  database
-    .prepare('INSERT INTO receipt_index (position, receipt, stored_bytes) VALUES (?, ?, ?)')
-    .run(position, sequence, storedBytes);
-  database
-    .prepare('INSERT INTO receipt_terms (rowid, status, backend, code, text) VALUES (?, ?, ?, ?, ?)')
-    .run(
-      position,
-      termOf(predicate.outcome.status),
-      termOf(predicate.execution.backend),
-      predicate.request.code_sha256 ?? '',
-      searchableWords(predicate),
-    );
+  const { timestamp } = statement.predicate;
+  indexTerms(database, placeReceipt(database, sequence, timestamp, storedBytes), statement);
+}
+
+/** The first half: gives a stored receipt its place in lists, which is returned. */
+export function placeReceipt(
+  database: Database.Database,
+  sequence: number,
+  timestamp: string,
+  storedBytes: number,
+): bigint {
+  const position = freePosition(database, timestamp, sequence);
+  prepared(database, 'INSERT INTO receipt_index (position, receipt, stored_bytes) VALUES (?, ?, ?)').run(
+    position,
+    sequence,
+    storedBytes,
+  );
+  return position;
+}
+
+/**
+ * The second half: what it is found by. Whoever stores several does this last, after all savepoints: each savepoint
+ * makes FTS5 write what it has gathered, and merge it.
+ */
+export function indexTerms(database: Database.Database, position: bigint, { predicate }: Statement): void {
+  prepared(
+    database,
+    'INSERT INTO receipt_terms (rowid, status, backend, code, text) VALUES (?, ?, ?, ?, ?)',
+  ).run(
+    position,
+    termOf(predicate.outcome.status),
+    termOf(predicate.execution.backend),
+    predicate.request.code_sha256 ?? '',
+    searchableWords(predicate),
+  );
 }
 
 /** Bytes of outputs that are stored beside a receipt whose statement this is. */
@@ -83,7 +106,7 @@ function statementOf(envelope: Uint8Array): Statement {
 
 /** The counter is the end of the sequence; should it be taken, which takes two million in a millisecond, the next. */
 function freePosition(database: Database.Database, timestamp: string, sequence: number): bigint {
-  const taken = database.prepare<[bigint]>('SELECT 1 FROM receipt_index WHERE position = ?');
+  const taken = prepared<[bigint]>(database, 'SELECT 1 FROM receipt_index WHERE position = ?');
   let position = positionAt(Date.parse(timestamp)) | (BigInt(sequence) & COUNTER_MASK);
   while (taken.get(position) !== undefined) position += 1n;
   return position;

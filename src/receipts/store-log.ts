@@ -1,12 +1,13 @@
 import type Database from 'better-sqlite3';
 
 import { GlasshouseError } from '../base/errors.js';
-import { encodeTreeHead, encodeUpdate, parseCheckpoint } from './checkpoint.js';
+import { encodeTreeHead, encodeUpdate, parseCheckpoint, type TreeHead } from './checkpoint.js';
 import { sha256 } from './crypto.js';
 import { encodeLogEntry, parseLogEntry } from './log-entry.js';
 import { hashLeaf, provesInclusion, sameHash } from './merkle.js';
 import { completedHashes, consistencyProof, inclusionProof, rootOf, storedPosition } from './merkle-tree.js';
 import { type NoteSigner } from './signed-note.js';
+import { type HeadMemory, type RememberedHead } from './store-head.js';
 import { type LogProof } from './store-types.js';
 
 /** Receipts that are read at a time. */
@@ -27,16 +28,23 @@ interface CheckpointRow {
 /** The log of all receipts of a store, inside the store's transactions. What differs from it throws `log_corrupt`. */
 export class StoredLog {
   readonly #statements: ReturnType<typeof prepareStatements>;
+  readonly #memory: HeadMemory;
   /** The size of a tree that this connection has checked or made: what is appended to it needs no other look. */
-  #intactSize = 0;
+  #intactSize: number | null = null;
 
-  constructor(database: Database.Database) {
+  constructor(database: Database.Database, memory: HeadMemory) {
     this.#statements = prepareStatements(database);
+    this.#memory = memory;
   }
 
   /** The newest signed head; null for a log without entries. */
   latest(): { readonly size: number; readonly note: string } | null {
     return this.#statements.latest.get() ?? null;
+  }
+
+  /** The newest head that was committed as the file beside the database has it; null: it has none. */
+  recall(): RememberedHead | null {
+    return this.#memory.recall();
   }
 
   /** Every head that was signed, in the order of their sizes, from the first that is larger than `size` on. */
@@ -50,13 +58,27 @@ export class StoredLog {
   }
 
   /**
-   * Logs all stored receipts that are not in the log yet and signs the new head. For the middle of a transaction, which
-   * is the caller's.
+   * Throws what keeps the log of this signer from being continued: `log_corrupt` when the tree is not the one that was
+   * signed, `log_truncated` or `log_rewritten` when a later head is remembered than this database has. To go on all the
+   * same would sign a fork.
    */
-  extend(signer: NoteSigner): void {
-    const before = this.latest();
-    const oldSize = before?.size ?? 0;
-    if (before !== null && oldSize !== this.#intactSize) this.#assertIntact(before);
+  assertContinuable(signer: NoteSigner): void {
+    // In this order: whatever was remembered before, the database has.
+    const remembered = this.recall();
+    const latest = this.latest();
+    if (latest !== null) this.#assertIntact(latest);
+    const size = latest?.size ?? 0;
+    if (remembered !== null && isOf(signer, remembered)) this.#assertHas(remembered.checkpoint.head, size);
+    this.#intactSize = size;
+  }
+
+  /**
+   * Logs all stored receipts that are not in the log yet and signs the new head, which it returns; null when there were
+   * none. For the middle of a transaction, which is the caller's.
+   */
+  extend(signer: NoteSigner): string | null {
+    const oldSize = this.latest()?.size ?? 0;
+    if (oldSize !== this.#intactSize) this.assertContinuable(signer);
     let size = oldSize;
     let time = this.#timeOfEntry(size - 1);
     for (let page = this.#pending(size); page.length > 0; page = this.#pending(size)) {
@@ -67,15 +89,17 @@ export class StoredLog {
         size += 1;
       }
     }
-    if (size === oldSize) return;
+    if (size === oldSize) return null;
     const head = { origin: signer.name, size, root: rootOf(size, this.readHash) };
-    this.#statements.addCheckpoint.run(size, signer.sign(encodeTreeHead(head)));
+    const note = signer.sign(encodeTreeHead(head));
+    this.#statements.addCheckpoint.run(size, note);
     this.#intactSize = size;
+    return note;
   }
 
   /** Forgets what was appended in a transaction that did not come about. */
   rolledBack(): void {
-    this.#intactSize = 0;
+    this.#intactSize = null;
   }
 
   /**
@@ -136,7 +160,16 @@ export class StoredLog {
     return bytes === undefined ? '' : parseLogEntry(bytes).time;
   }
 
-  /** A tree that is not the signed one is never continued: that would sign a fork. */
+  #assertHas(remembered: TreeHead, size: number): void {
+    if (remembered.size > size)
+      throw rolledBack('log_truncated', `has ${size} entries, but a head of ${remembered.size} was signed`);
+    if (!sameHash(rootOf(remembered.size, this.readHash), remembered.root))
+      throw rolledBack(
+        'log_rewritten',
+        `has others than the ${remembered.size} entries whose head was signed`,
+      );
+  }
+
   #assertIntact(checkpoint: CheckpointRow): void {
     const { size, root } = headOf(checkpoint);
     if (!sameHash(rootOf(size, this.readHash), root))
@@ -150,6 +183,11 @@ function headOf({ size, note }: CheckpointRow): { readonly size: number; readonl
   return head;
 }
 
+/** Ed25519 signs the same text in the same way: there is nothing to verify that cannot be made again. */
+function isOf(signer: NoteSigner, { text, checkpoint: { head } }: RememberedHead): boolean {
+  return head.origin === signer.name && signer.sign(encodeTreeHead(head)) === text;
+}
+
 function latestOf(...times: readonly string[]): string {
   return times.reduce((latest, time) => (time > latest ? time : latest));
 }
@@ -159,6 +197,14 @@ function corrupt(how: string): GlasshouseError {
     'log_corrupt',
     `The stored log was changed from outside: ${how}. Restore the data directory from a backup that is not older ` +
       'than the newest checkpoint that anybody was given, or use another data directory.',
+  );
+}
+
+function rolledBack(code: 'log_truncated' | 'log_rewritten', how: string): GlasshouseError {
+  return new GlasshouseError(
+    code,
+    `The stored log ${how}: an older database was put back. To go on with it would fork the log. Restore the newer ` +
+      'database, or begin a new log: move keys/log-key.pem out of the data directory.',
   );
 }
 

@@ -41,6 +41,11 @@ export class ReceiptWriter {
     });
   }
 
+  /** Throws what would keep a receipt from being logged. */
+  assertWorks(): void {
+    this.#store.assertAppendable(this.#signer);
+  }
+
   /** Logs what an older version of Glasshouse stored without a log. */
   logOlderReceipts(): void {
     if (!this.#store.log.isComplete) this.#store.append([], this.#signer);

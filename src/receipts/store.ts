@@ -8,7 +8,8 @@ import { type NoteSigner } from './signed-note.js';
 import { asStoreError, openStoreFile, storeError } from './store-file.js';
 import { ALL_RECEIPTS, type ReceiptFilter } from './store-filter.js';
 import { findFile, insertFile, readChunks } from './store-files.js';
-import { indexOlderReceipts, indexReceipt, storedBytesOf } from './store-index.js';
+import { HeadMemory } from './store-head.js';
+import { indexOlderReceipts, indexTerms, placeReceipt, storedBytesOf } from './store-index.js';
 import { insertReceipt } from './store-insert.js';
 import { positionOfReceipt, selectReceipts, selectSummaries, SUMMARY_COLUMNS } from './store-list.js';
 import { StoredLog } from './store-log.js';
@@ -18,6 +19,7 @@ import {
   outputsToDrop,
   type RetentionPolicy,
 } from './store-retention.js';
+import { prepared } from './store-statements.js';
 import {
   type BegunExecution,
   type FinishedExecution,
@@ -38,6 +40,9 @@ const MAX_PAGE = 1_000;
 /** Whole receipts that each() holds: one may have megabytes. */
 const RECEIPTS_AT_ONCE = 16;
 const STORING = 'store the receipt';
+const BEGIN = `INSERT INTO executions
+    (execution_id, started_at, owner_pid, owner_start_ticks, owner_boot_id, request, execution)
+  VALUES (?, ?, ?, ?, ?, ?, ?)`;
 
 interface BegunRow {
   readonly executionId: string;
@@ -49,6 +54,12 @@ interface BegunRow {
   readonly execution: string;
 }
 
+/** A receipt that is stored and cannot be found by its words yet. */
+interface Placed {
+  readonly position: bigint;
+  readonly statement: Statement;
+}
+
 /**
  * Receipts and what was stored beside them, in one SQLite file. Several processes may have it open at once. Every
  * method is synchronous and durable when it returns (WAL, synchronous=FULL), and throws a GlasshouseError:
@@ -56,10 +67,12 @@ interface BegunRow {
  */
 export class ReceiptStore implements Disposable {
   readonly #database: Database.Database;
+  readonly #headMemory: HeadMemory;
   #log: StoredLog | null = null;
 
-  private constructor(database: Database.Database) {
+  private constructor(database: Database.Database, headMemory: HeadMemory) {
     this.#database = database;
+    this.#headMemory = headMemory;
   }
 
   /** Opens `<directory>/glasshouse.db`, making it at first use. Throws `store_unsupported` for another's file. */
@@ -73,56 +86,62 @@ export class ReceiptStore implements Disposable {
       database.close();
       throw thrown;
     }
-    return new ReceiptStore(database);
+    return new ReceiptStore(database, new HeadMemory(directory));
   }
 
   /** The log of all receipts. */
   get log(): StoredLog {
-    this.#log ??= new StoredLog(this.#database);
+    this.#log ??= new StoredLog(this.#database, this.#headMemory);
     return this.#log;
   }
 
   /** Records, before the program starts, that it is about to: an execution never disappears without a trace. */
   begin(run: BegunExecution): void {
     asStoreError('record the start of an execution', () => {
-      this.#database
-        .prepare(
-          `INSERT INTO executions
-             (execution_id, started_at, owner_pid, owner_start_ticks, owner_boot_id, request, execution)
-           VALUES (?, ?, ?, ?, ?, ?, ?)`,
-        )
-        .run(
-          run.executionId,
-          run.startedAt,
-          run.owner.pid,
-          run.owner.startTicks,
-          run.owner.bootId,
-          run.request,
-          run.execution,
-        );
+      prepared(this.#database, BEGIN).run(
+        run.executionId,
+        run.startedAt,
+        run.owner.pid,
+        run.owner.startTicks,
+        run.owner.bootId,
+        run.request,
+        run.execution,
+      );
     });
   }
 
   /**
    * Stores receipts of begun executions with their outputs, logs them, and signs the new head of the log, in one
    * transaction. The answer has for each what refused it, or null: `store_failed` when the execution was not begun,
-   * already has a receipt, or when anything given does not agree with the receipt. Throws when nothing was stored:
-   * `log_corrupt` too. Without receipts it logs those that an older version stored.
+   * already has a receipt, or when anything given does not agree with the receipt. Throws when nothing was stored, also
+   * what StoredLog.assertContinuable() does. Without receipts it logs those that an older version stored.
    */
   append(finished: readonly FinishedExecution[], signer: NoteSigner): (GlasshouseError | null)[] {
     return asStoreError(STORING, () => {
       try {
-        return this.#database
+        const { refusals, head } = this.#database
           .transaction(() => {
-            const refusals = finished.map((one) => this.#refusalOf(one));
-            this.log.extend(signer);
-            return refusals;
+            const places = finished.map((one) => this.#place(one));
+            for (const place of places)
+              if (!(place instanceof GlasshouseError))
+                indexTerms(this.#database, place.position, place.statement);
+            const refusals = places.map((place) => (place instanceof GlasshouseError ? place : null));
+            return { refusals, head: this.log.extend(signer) };
           })
           .immediate();
+        if (head !== null) this.#headMemory.remember(head);
+        return refusals;
       } catch (thrown) {
         this.log.rolledBack();
         throw thrown;
       }
+    });
+  }
+
+  /** Throws what keeps receipts from being logged: better before a program runs than after. */
+  assertAppendable(signer: NoteSigner): void {
+    asStoreError('continue the log', () => {
+      this.log.assertContinuable(signer);
     });
   }
 
@@ -269,25 +288,27 @@ export class ReceiptStore implements Disposable {
 
   close(): void {
     this.#database.close();
+    this.#headMemory[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
 
-  /** Null when it was stored; the transaction goes on without it otherwise, unless SQLite has given that up. */
-  #refusalOf({ receipt, statement, outputs }: FinishedExecution): GlasshouseError | null {
+  /** Stores one, but for its terms. What refuses it keeps out nothing else, unless SQLite has given up the transaction. */
+  #place({ receipt, statement, outputs }: FinishedExecution): Placed | GlasshouseError {
     try {
-      this.#database.transaction(() => {
+      const store = this.#database.transaction(() => {
         if (sha256(encodePayload(statement)) !== receipt.receiptId)
           throw new GlasshouseError('store_failed', 'The receipt was signed over another statement.');
         const sequence = insertReceipt(this.#database, receipt, statement);
         this.#insertStream(sequence, 'stdout', outputs.stdout);
         this.#insertStream(sequence, 'stderr', outputs.stderr);
         this.#insertFiles(sequence, statement, outputs);
-        indexReceipt(this.#database, sequence, statement, storedBytesOf(statement, outputs));
-      })();
-      return null;
+        const { timestamp } = statement.predicate;
+        return placeReceipt(this.#database, sequence, timestamp, storedBytesOf(statement, outputs));
+      });
+      return { position: store(), statement };
     } catch (thrown) {
       if (!this.#database.inTransaction) throw thrown;
       return storeError(STORING, thrown);
@@ -296,9 +317,11 @@ export class ReceiptStore implements Disposable {
 
   #insertStream(receipt: number, name: 'stdout' | 'stderr', content: Uint8Array | null): void {
     if (content === null) return;
-    this.#database
-      .prepare('INSERT INTO streams (receipt, name, content) VALUES (?, ?, ?)')
-      .run(receipt, name, content);
+    prepared(this.#database, 'INSERT INTO streams (receipt, name, content) VALUES (?, ?, ?)').run(
+      receipt,
+      name,
+      content,
+    );
   }
 
   #insertFiles(receipt: number, statement: Statement, outputs: StoredOutputs): void {

@@ -3,6 +3,7 @@ import { type Execution, type Predicate, type RecordedVariable, type Request } f
 import { redactedFieldsOf } from '../receipts/redaction-marks.js';
 import { type Text, textFromString, textToBytes } from '../receipts/text.js';
 import { KnownSecrets } from './known-secrets.js';
+import { redactEvent } from './redact-event.js';
 import { redactFileSystem, redactNetwork, redactProcesses, type TextRedaction } from './redact-observed.js';
 import { type Redactor } from './redactor.js';
 import { mergeSpans } from './span.js';
@@ -24,6 +25,10 @@ export interface ExecutionSecrets {
 export class ExecutionRedaction {
   readonly #redactor: Redactor;
   readonly #known = new KnownSecrets();
+  readonly #texts: TextRedaction = {
+    text: (text, maxLength) => this.#redactor.text(text, maxLength, this.#known),
+    arguments: (argv) => this.arguments(argv),
+  };
 
   constructor(redactor: Redactor, { environment, argv }: ExecutionSecrets) {
     this.#redactor = redactor;
@@ -38,6 +43,11 @@ export class ExecutionRedaction {
 
   path(text: Text): Text {
     return this.#redactor.text(text, FIELD_LENGTHS.path, this.#known);
+  }
+
+  /** What is observed, as it is passed on while the program runs. */
+  event<T extends Readonly<Record<string, unknown>>>(event: T): T {
+    return redactEvent(event, this.#texts);
   }
 
   /** The values of variables that the configuration asks to record. */
@@ -75,15 +85,11 @@ export class ExecutionRedaction {
    */
   predicate(predicate: Predicate): Predicate {
     const { process_tree, filesystem, network, observation } = predicate;
-    const texts: TextRedaction = {
-      text: (text, maxLength) => this.#redactor.text(text, maxLength, this.#known),
-      arguments: (argv) => this.arguments(argv),
-    };
     const redacted: Predicate = {
       ...predicate,
-      process_tree: redactProcesses(process_tree, texts),
-      filesystem: redactFileSystem(filesystem, texts),
-      network: redactNetwork(network, texts),
+      process_tree: redactProcesses(process_tree, this.#texts),
+      filesystem: redactFileSystem(filesystem, this.#texts),
+      network: redactNetwork(network, this.#texts),
       observation: this.#observation(observation),
     };
     return {

@@ -13,6 +13,7 @@ interface Verified {
   readonly valid: boolean;
   readonly receipt_id: string;
   readonly checks: readonly { readonly name: string; readonly outcome: string }[];
+  readonly error: { readonly code: string; readonly message: string } | null;
 }
 
 /** An installation with one receipt in receipt.json. */
@@ -74,6 +75,40 @@ describe('glasshouse verify', () => {
         ['text.json', false],
       ],
     );
+  });
+
+  it('goes on after a file that cannot be read, and names it', async () => {
+    using installation = await withReceipt();
+    writeFileSync(join(installation.directory, 'text.json'), 'no receipt');
+    const good = await installation.call(['verify', 'absent.json', '.', 'receipt.json']);
+    assert.equal(good.code, 125);
+    assert.match(good.stdout, /^receipt\.json: VALID$/m);
+    assert.match(
+      good.stderr,
+      /^glasshouse: absent\.json cannot be read: .*\[not_found\]\nglasshouse: \. cannot be read: /,
+    );
+    const bad = await installation.call(['verify', '--json', 'absent.json', 'text.json', 'receipt.json']);
+    assert.equal(bad.code, 1, 'one that is not valid says more');
+    assert.deepEqual(
+      (JSON.parse(bad.stdout) as Verified[]).map(({ file, valid, error }) => [
+        file,
+        valid,
+        error?.code ?? null,
+      ]),
+      [
+        ['absent.json', false, 'not_found'],
+        ['text.json', false, null],
+        ['receipt.json', true, null],
+      ],
+    );
+  });
+
+  it('says of a file without an end that it is no receipt, and reads no more of it than it must', async () => {
+    using installation = await withReceipt();
+    const endless = await installation.call(['verify', '/dev/zero', 'receipt.json']);
+    assert.equal(endless.code, 1);
+    assert.match(endless.stdout, /^\/dev\/zero: NOT VALID\n {2}FAILED {7}format .*\[receipt_invalid\]$/m);
+    assert.match(endless.stdout, /^receipt\.json: VALID$/m);
   });
 
   it('fails with 125 for a file that cannot be read', async () => {

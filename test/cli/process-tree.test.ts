@@ -41,6 +41,31 @@ describe('drawProcessTree', () => {
     );
   });
 
+  it('draws once, below the tree, what several processes did: how much was of each is not known', () => {
+    const observed = observedPredicate();
+    assert.ok(observed.filesystem !== null);
+    const [read] = observed.filesystem.reads;
+    assert.ok(read !== undefined);
+    const reads = [
+      { ...read, path: '/of/both', processes: [1, 2], count: 6, bytes: 2_048 },
+      { ...read, path: '/of/one', processes: [1], count: 0, bytes: 10 },
+      { ...read, path: '/of/many', processes: [1, 2, 3, 4], count: 4, bytes: null },
+    ];
+    const lines = textOf({ ...observed, filesystem: { ...observed.filesystem, reads } }).split('\n');
+    const shared = lines.indexOf('by several processes, all together');
+    assert.deepEqual(
+      lines.filter((line) => line.includes('/of/')),
+      [
+        '│   read /of/one  inherited, 10 bytes',
+        '  read /of/both  6 times, 2.0 KiB, by 4000, 4001',
+        '  read /of/many  4 times, by 4 processes',
+      ],
+    );
+    assert.ok(lines.findIndex((line) => line.includes('/of/one')) < shared);
+    assert.ok(lines.findIndex((line) => line.includes('/of/both')) > shared);
+    assert.match(lines.join('\n'), /mkdir 0755 \/tmp\/d .*5 times, by processes that are not listed/);
+  });
+
   it('says how much it leaves out, and leaves out nothing when it is asked not to', () => {
     const observed = observedPredicate();
     assert.ok(observed.filesystem !== null);

@@ -1,6 +1,6 @@
 /** The attacks that evidence has to withstand: each must fail verification, and for the right reason. */
 import assert from 'node:assert/strict';
-import { copyFileSync, readdirSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, mock, type TestContext } from 'node:test';
 
@@ -11,10 +11,11 @@ import { generatePrivateKeyPem, sha256 } from '../../src/receipts/crypto.js';
 import { envelopeToJson } from '../../src/receipts/dsse.js';
 import { type JsonObject } from '../../src/receipts/json-value.js';
 import { KeyRing } from '../../src/receipts/key-ring.js';
-import { NoteSigner } from '../../src/receipts/signed-note.js';
+import { NoteSigner, NoteVerifier } from '../../src/receipts/signed-note.js';
 import { KeySigner } from '../../src/receipts/signer.js';
 import { buildStatement, encodePayload, signStatement } from '../../src/receipts/statement.js';
 import { ReceiptStore } from '../../src/receipts/store.js';
+import { ReceiptWriter } from '../../src/receipts/store-writer.js';
 import { auditLog } from '../../src/receipts/store-audit.js';
 import { verifyLog } from '../../src/receipts/verify-log.js';
 import { KeyVerifier } from '../../src/receipts/verifier.js';
@@ -30,7 +31,7 @@ import {
   utf8,
   VERIFIER,
 } from './sample.js';
-import { openRaw, openStore, storeReceipt } from './store-support.js';
+import { begun, NO_OUTPUTS, openRaw, openStore, storeReceipt } from './store-support.js';
 import { temporaryDirectory } from './temporary-directory.js';
 
 const trusted: VerifyOptions = { trustedKeys: [VERIFIER], logKeys: [LOG_VERIFIER] };
@@ -363,6 +364,68 @@ describe('attacks on the database', () => {
     await storeReceipt(restored, 10);
     await assertLogRefused(witnessed, restored.log.updateSince(6), 'log_rewritten');
     assert.equal((await verifyLog(utf8(witnessed), utf8(later.log.updateSince(6)), logTrust)).valid, true);
+  });
+
+  /** A store with six receipts into which the database of after the third was put back. */
+  async function restoredStore(t: TestContext): Promise<{ restored: ReceiptStore; directory: string }> {
+    const { store, directory } = openStore(t);
+    for (let number = 1; number <= 3; number += 1) await storeReceipt(store, number);
+    store.close();
+    const [database, backup] = [join(directory, 'glasshouse.db'), join(temporaryDirectory(t), 'backup')];
+    copyFileSync(database, backup);
+    const later = ReceiptStore.open(directory);
+    for (let number = 4; number <= 6; number += 1) await storeReceipt(later, number);
+    later.close();
+    copyFileSync(backup, database);
+    const restored = ReceiptStore.open(directory);
+    t.after(() => {
+      restored.close();
+    });
+    return { restored, directory };
+  }
+
+  it('a database of an earlier day that is put back is not continued, and the audit says so', async (t) => {
+    const { restored } = await restoredStore(t);
+    await assert.rejects(storeReceipt(restored, 7), { code: 'log_truncated' });
+    assert.equal(restored.log.latest()?.size, 3);
+    assert.throws(
+      () => {
+        new ReceiptWriter(restored, LOG_SIGNER).assertWorks();
+      },
+      { code: 'log_truncated', message: /move keys\/log-key\.pem/ },
+    );
+    const report = await auditLog(restored, [LOG_VERIFIER]);
+    assert.equal(report.valid, false);
+    assert.deepEqual(codesOf(report.checks), ['log_truncated']);
+    for (const { receiptId } of restored.list({ limit: 3, before: null }))
+      assert.ok(restored.proofOf(receiptId) !== null, 'what it has is proven all the same');
+  });
+
+  it('and not when it went on elsewhere to the same size or further', async (t) => {
+    const { restored, directory } = await restoredStore(t);
+    const memory = join(directory, 'log-head');
+    const honest = readFileSync(memory);
+    rmSync(memory);
+    for (let number = 7; number <= 10; number += 1) {
+      await storeReceipt(restored, number);
+      const size = restored.log.latest()?.size ?? 0;
+      if (size < 6) continue;
+      using elsewhere = ReceiptStore.open(directory);
+      writeFileSync(memory, honest);
+      await assert.rejects(storeReceipt(elsewhere, number + 10), { code: 'log_rewritten' });
+      const report = await auditLog(elsewhere, [LOG_VERIFIER]);
+      assert.deepEqual(codesOf(report.checks), ['log_rewritten']);
+    }
+  });
+
+  it('but under the key of a new log: its heads contradict none of the old one', async (t) => {
+    const { restored } = await restoredStore(t);
+    const fresh = new NoteSigner(generatePrivateKeyPem(), () => 'glasshouse-log/fresh');
+    restored.begin(begun(7));
+    const seventh = await sampleReceipt({ execution_id: executionId(7) });
+    assert.deepEqual(restored.append([{ ...seventh, outputs: NO_OUTPUTS }], fresh), [null]);
+    const keys = [LOG_VERIFIER, NoteVerifier.parse(fresh.vkey)];
+    assert.equal((await auditLog(restored, keys)).valid, true);
   });
 
   it('a clock set back does not make the log go back', async (t) => {

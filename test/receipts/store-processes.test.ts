@@ -78,7 +78,7 @@ describe('ReceiptStore: the file', () => {
     await storeReceipt(store, 1);
     assert.equal(statSync(directory).mode & 0o777, 0o700);
     const names = readdirSync(directory).sort();
-    assert.deepEqual(names, ['glasshouse.db', 'glasshouse.db-shm', 'glasshouse.db-wal']);
+    assert.deepEqual(names, ['glasshouse.db', 'glasshouse.db-shm', 'glasshouse.db-wal', 'log-head']);
     for (const name of names) assert.equal(statSync(join(directory, name)).mode & 0o777, 0o600, name);
     assert.equal(openRaw(t, directory).pragma('journal_mode', { simple: true }), 'wal');
   });

@@ -95,6 +95,42 @@ describe('ExecutionRedaction', () => {
   });
 });
 
+describe('an event that is shown live', () => {
+  const redaction = redactionOf({ DEPLOY_TOKEN: SECRET, OTHER_TOKEN: 'inherited' });
+
+  it('loses the secret of the caller from every text, bytes and nested ends included, and keeps its shape', () => {
+    const bytes = { base64: Buffer.from(`\xff${SECRET}`, 'latin1').toString('base64') };
+    const event = {
+      event: 'change',
+      at_us: 17,
+      pid: 4,
+      path: `/tmp/${SECRET}`,
+      to: bytes,
+      own: { address: `/run/${SECRET}`, port: null },
+      marks: ['truncated'],
+      exchange: false,
+    };
+    assert.deepEqual(redaction.event(event), {
+      ...event,
+      path: `/tmp/${mark}`,
+      to: { base64: Buffer.from(`\xff${mark}`, 'latin1').toString('base64') },
+      own: { address: `/run/${mark}`, port: null },
+    });
+  });
+
+  it('has the arguments redacted by their own flags', () => {
+    assert.deepEqual(redaction.event({ argv: ['sshpass', '-p', 'short', `x${SECRET}`] }), {
+      argv: ['sshpass', '-p', redactor.mark(Buffer.from('short')), `x${mark}`],
+    });
+  });
+
+  it('keeps the words of ours, also when a secret is the same', () => {
+    const event = { event: 'file', how: 'inherited', access: 'read', path: '/inherited' };
+    const inherited = redactor.mark(Buffer.from('inherited'));
+    assert.deepEqual(redaction.event(event), { ...event, path: `/${inherited}` });
+  });
+});
+
 describe('the list of redacted fields', () => {
   const redacted = redactionOf({}).predicate({
     ...samplePredicate(),
