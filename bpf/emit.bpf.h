@@ -98,6 +98,12 @@ static __always_inline bool emit(struct draft *draft) {
     return false;
 }
 
+/* Wakes the reader with a record that it will not see. */
+static __always_inline void wake_reader(void) {
+    void *nothing = bpf_ringbuf_reserve(&events, 8, 0);
+    if (nothing != NULL) bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
+}
+
 /* The smaller of both, in a form that the verifier sees: in one register, which the compiler keeps in place. */
 static __always_inline __u64 at_most(__u64 limit, __u64 value) {
     asm volatile("" : "+r"(value));

@@ -108,20 +108,33 @@ static int drain(struct observer *observer) {
 
 /* --- the end --- */
 
+/* One call for all of them where the kernel can (from 5.13 on), else one for each: 3,072 calls take milliseconds. */
+static bool read_calls(int map, struct call_count *parts, size_t processors) {
+    uint32_t keys[CALLS_PER_ABI * ABIS], cursor = 0, count = CALLS_PER_ABI * ABIS;
+    LIBBPF_OPTS(bpf_map_batch_opts, options);
+    int error = bpf_map_lookup_batch(map, NULL, &cursor, keys, parts, &count, &options);
+    if (count == CALLS_PER_ABI * ABIS && (error == 0 || error == -ENOENT)) return true;
+    for (uint32_t i = 0; i < CALLS_PER_ABI * ABIS; i++)
+        if (bpf_map_lookup_elem(map, &i, parts + i * processors) != 0) return false;
+    return true;
+}
+
+static void add_counts(struct call_count *sum, const struct call_count *part) {
+    sum->calls += part->calls;
+    sum->failed += part->failed;
+    sum->eperm += part->eperm;
+    sum->eacces += part->eacces;
+}
+
 static void report_calls(struct observer *observer) {
-    int processors = libbpf_num_possible_cpus();
+    int possible = libbpf_num_possible_cpus();
+    size_t processors = possible < 1 ? 1 : (size_t)possible;
     struct call_count *sums = calloc(CALLS_PER_ABI * ABIS, sizeof(*sums));
-    struct call_count *parts = calloc((size_t)(processors < 1 ? 1 : processors), sizeof(*parts));
-    for (uint32_t i = 0; sums != NULL && parts != NULL && i < CALLS_PER_ABI * ABIS; i++) {
-        if (bpf_map_lookup_elem(observer->programs.calls, &i, parts) != 0) continue;
-        for (int processor = 0; processor < processors; processor++) {
-            sums[i].calls += parts[processor].calls;
-            sums[i].failed += parts[processor].failed;
-            sums[i].eperm += parts[processor].eperm;
-            sums[i].eacces += parts[processor].eacces;
-        }
+    struct call_count *parts = calloc(CALLS_PER_ABI * ABIS * processors, sizeof(*parts));
+    if (sums != NULL && parts != NULL && read_calls(observer->programs.calls, parts, processors)) {
+        for (size_t i = 0; i < CALLS_PER_ABI * ABIS * processors; i++) add_counts(&sums[i / processors], &parts[i]);
+        report_syscalls(&observer->output, sums);
     }
-    if (sums != NULL && parts != NULL) report_syscalls(&observer->output, sums);
     free(parts);
     free(sums);
 }

@@ -160,6 +160,12 @@ static __always_inline __u32 argv_length(struct mm_struct *mm, unsigned long sta
     return (__u32)length;
 }
 
+/* The reader may be napping: that the tree has ended is what its host waits for. */
+static __always_inline void count_departure(void) {
+    __sync_fetch_and_add(&counters.alive, -1);
+    if (counters.alive == 0) wake_reader();
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm) {
     struct state *state = state_of(task);
@@ -169,7 +175,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
     if (privileged && !settings.follow_privileged) {
         note_gap(GAP_PRIVILEGED);
         leave(task);
-        __sync_fetch_and_add(&counters.alive, -1);
+        count_departure();
         return 0;
     }
     if (state->flags & STATE_HELD) begin_tree(state, task);
@@ -260,7 +266,7 @@ int BPF_PROG(on_exit, struct task_struct *task) {
             if (READ(task, signal, live.counter) == 0) emit_end(task, leader);
         }
     }
-    __sync_fetch_and_add(&counters.alive, -1);
+    count_departure();
     forget(task);
     return 0;
 }

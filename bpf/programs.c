@@ -4,7 +4,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,26 +12,6 @@
 #include <unistd.h>
 
 #include "handlers.h"
-#include "skeletons.h"
-
-#define MESSAGE_LIMIT 65536
-
-/* The end of what libbpf says, for the failure's detail. */
-static char last_message[512];
-/* Whether there is another variant to try: then nobody needs to read why the first one was refused. */
-static bool another_to_try;
-
-static int take_message(enum libbpf_print_level level, const char *format, va_list arguments) {
-    static size_t written;
-    if (level != LIBBPF_WARN) return 0;
-    char line[4096];
-    vsnprintf(line, sizeof(line), format, arguments);
-    size_t length = strlen(line);
-    if (!another_to_try && written < MESSAGE_LIMIT) fputs(line, stderr);
-    written += length;
-    if (strstr(line, "LOG") == NULL) snprintf(last_message, sizeof(last_message), "%.500s", line);
-    return 0;
-}
 
 static bool fail(struct failure *failure, enum stage stage, int error, const char *reason, const char *detail) {
     failure->stage = stage;
@@ -65,30 +44,7 @@ static bool load_failed(struct failure *failure, int error) {
     const char *reason = "load_refused";
     if (error == -ENOMEM || error == -E2BIG) reason = "out_of_memory";
     if (error == -ESRCH || error == -ENOENT) reason = "unsupported_kernel";
-    return fail(failure, STAGE_LOAD, error, reason, last_message);
-}
-
-static struct bpf_map *map_of(struct bpf_object *object, const char *name) {
-    return bpf_object__find_map_by_name(object, name);
-}
-
-static int load_object(struct programs *programs, const struct options *options, bool follow_privileged) {
-    size_t size = 0;
-    const void *bytes = programs->early ? early_bpf__elf_bytes(&size) : observer_bpf__elf_bytes(&size);
-    LIBBPF_OPTS(bpf_object_open_opts, open, .object_name = "glasshouse");
-    programs->object = bpf_object__open_mem(bytes, size, &open);
-    if (programs->object == NULL) return -errno;
-    bpf_map__set_max_entries(map_of(programs->object, "events"), options->ring_bytes);
-    bpf_map__set_max_entries(map_of(programs->object, "files"), options->file_records);
-    bpf_map__set_max_entries(map_of(programs->object, "peers"), options->peer_records);
-    struct settings settings = {
-        .wake_bytes = options->ring_bytes / 4,
-        .argv_chunks = options->argv_bytes / ARGV_CHUNK,
-        .follow_privileged = follow_privileged,
-    };
-    /* The only constant in memory, so the section is this structure. */
-    int error = bpf_map__set_initial_value(map_of(programs->object, ".rodata"), &settings, sizeof(settings));
-    return error != 0 ? error : bpf_object__load(programs->object);
+    return fail(failure, STAGE_LOAD, error, reason, objects_message());
 }
 
 static void note_use(struct programs *programs, const char *name) {
@@ -96,28 +52,28 @@ static void note_use(struct programs *programs, const char *name) {
 }
 
 /* The only variable, so the section is this structure. */
-static struct counters *share_counters(struct bpf_object *object) {
-    int fd = bpf_map__fd(map_of(object, ".bss"));
+static struct counters *share_counters(const struct objects *objects) {
+    int fd = objects_map(objects, ".bss");
     void *memory = mmap(NULL, sizeof(struct counters), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     return memory == MAP_FAILED ? NULL : memory;
 }
 
 static void find_maps(struct programs *programs) {
-    struct bpf_object *object = programs->object;
-    programs->events = bpf_map__fd(map_of(object, "events"));
-    programs->calls = bpf_map__fd(map_of(object, "calls"));
-    programs->files = bpf_map__fd(map_of(object, "files"));
-    programs->peers = bpf_map__fd(map_of(object, "peers"));
-    programs->followed = bpf_map__fd(map_of(object, "followed"));
+    const struct objects *objects = &programs->objects;
+    programs->events = objects_map(objects, "events");
+    programs->calls = objects_map(objects, "calls");
+    programs->files = objects_map(objects, "files");
+    programs->peers = objects_map(objects, "peers");
+    programs->followed = objects_map(objects, "followed");
     note_use(programs, programs->early ? "pid_hash" : "task_storage");
     note_use(programs, "ring_buffer");
 }
 
 /* System calls find their handler by number. */
 static int fill_handlers(struct programs *programs) {
-    int map = bpf_map__fd(map_of(programs->object, "handlers"));
+    int map = objects_map(&programs->objects, "handlers");
     for (size_t i = 0; i < handler_count; i++) {
-        struct bpf_program *program = bpf_object__find_program_by_name(programs->object, handler_table[i].program);
+        struct bpf_program *program = objects_program(&programs->objects, handler_table[i].program);
         int fd = program == NULL ? -ENOENT : bpf_program__fd(program);
         uint32_t number = handler_table[i].number;
         if (fd < 0) return fd;
@@ -129,20 +85,17 @@ static int fill_handlers(struct programs *programs) {
 bool programs_load(struct programs *programs, const struct options *options, bool follow_privileged,
                    struct failure *failure) {
     memset(programs, 0, sizeof(*programs));
-    libbpf_set_print(take_message);
     if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
         return fail(failure, STAGE_START, errno, "no_btf", "/sys/kernel/btf/vmlinux cannot be read");
-    another_to_try = true;
-    int error = load_object(programs, options, follow_privileged);
-    another_to_try = false;
+    int error = objects_load(&programs->objects, false, options, follow_privileged);
     if (error != 0 && error != -ENOMEM) {
-        bpf_object__close(programs->object);
+        objects_close(&programs->objects);
         programs->early = true;
-        error = load_object(programs, options, follow_privileged);
+        error = objects_load(&programs->objects, true, options, follow_privileged);
     }
     if (error == 0) {
         find_maps(programs);
-        programs->counters = share_counters(programs->object);
+        programs->counters = share_counters(&programs->objects);
         error = programs->counters == NULL ? -errno : fill_handlers(programs);
     }
     return error == 0 ? true : load_failed(failure, error);
@@ -158,7 +111,7 @@ static const struct {
 
 bool programs_attach(struct programs *programs, struct failure *failure) {
     for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++) {
-        struct bpf_program *program = bpf_object__find_program_by_name(programs->object, hooks[i].program);
+        struct bpf_program *program = objects_program(&programs->objects, hooks[i].program);
         struct bpf_link *link = bpf_program__attach(program);
         if (link == NULL) return fail(failure, STAGE_ATTACH, errno, "attach_refused", hooks[i].hook);
         programs->links[programs->link_count++] = link;
@@ -222,7 +175,7 @@ bool programs_follow(struct programs *programs, uint32_t pid, struct failure *fa
 uint64_t programs_missed(const struct programs *programs) {
     uint64_t missed = 0;
     for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++) {
-        struct bpf_program *program = bpf_object__find_program_by_name(programs->object, hooks[i].program);
+        struct bpf_program *program = objects_program(&programs->objects, hooks[i].program);
         struct bpf_prog_info info = {0};
         uint32_t size = sizeof(info);
         if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) == 0) missed += info.recursion_misses;
@@ -237,7 +190,6 @@ void programs_detach(struct programs *programs) {
 void programs_free(struct programs *programs) {
     programs_detach(programs);
     if (programs->counters != NULL) munmap(programs->counters, sizeof(struct counters));
-    bpf_object__close(programs->object);
-    programs->object = NULL;
+    objects_close(&programs->objects);
     programs->counters = NULL;
 }

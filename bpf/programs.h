@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "objects.h"
 #include "options.h"
 #include "record.h"
 #include "report.h"
@@ -14,17 +15,16 @@
 #define MAX_LINKS 8
 #define MAX_USES 16
 
-struct bpf_object;
 struct bpf_link;
 
 struct programs {
-    struct bpf_object *object;
+    struct objects objects;
     struct bpf_link *links[MAX_LINKS];
     size_t link_count;
     uid_t started_by; /* the real user before privileges were dropped */
     bool early; /* the variant for kernels without task storage and bpf_loop */
     struct counters *counters; /* shared with the kernel */
-    int events, calls, files, peers, followed; /* descriptors of maps, owned by the object */
+    int events, calls, files, peers, followed; /* descriptors of maps, owned by the objects */
     const char *uses[MAX_USES];
     size_t use_count;
 };
