@@ -1,12 +1,15 @@
 /** First words that turn a name into its opposite: `--no-password`, `--ask-passphrase`. */
 const NEGATIONS = new Set(['no', 'not', 'without', 'disable', 'skip', 'ask', 'prompt']);
 
-/** Last words that say that the value is something about a secret, not the secret: `--token-file`, `SSH_AUTH_SOCK`. */
+/**
+ * Last words that say that the value is something about a secret, not the secret: `--token-file`, `SSH_AUTH_SOCK`; or
+ * that it was none: every compiler passes `-pass-through=-lgcc` to its linker.
+ */
 const ABOUT = new Set(
   (
     'file filename path dir directory sock socket name id type url uri host port user username length size count ' +
     'limit ttl timeout expiry expires algorithm policy mode stdin agent provider cmd command helper store method ' +
-    'version enabled required'
+    'version enabled required through'
   ).split(' '),
 );
 

@@ -47,6 +47,7 @@ describe('Redactor', () => {
       'a basic example',
       'ssh me@host',
       '--key=value',
+      '-plugin-opt=-pass-through=-lgcc',
       'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
       '01890a5d-ac96-774b-bcce-b302099a8057',
     ])
