@@ -19,7 +19,12 @@ export interface Deed {
   readonly details: readonly string[];
   /** `id`s of processes. */
   readonly processes: readonly number[];
+  /** It is about a part of the system that most programs look at: of less interest than the others. */
+  readonly isRoutine: boolean;
 }
+
+/** Libraries, locales, devices: what nearly every program opens, or looks for, before it does anything of its own. */
+const ROUTINE = /^\/(?:usr|lib|lib32|lib64|proc|sys|dev)\/|^\/etc\/(?:ld\.so\.|locale)/;
 
 /** In the order in which a reader wants them: what was changed, then what was talked to, what was read, what failed. */
 export function deedsOf({ filesystem, network }: Pick<Predicate, 'filesystem' | 'network'>): Deed[] {
@@ -57,10 +62,13 @@ function fileDeeds(record: FileSystemRecord): Deed[] {
         times(one),
       );
     }),
-    ...record.reads.map((one) => deed('read', `read ${marked(one.path, one.marks)}`, one, amounts(one))),
-    ...record.failures.map((one) =>
-      deed('failure', `${one.operation} ${marked(one.path, one.marks)}: ${one.error}`, one, times(one)),
+    ...record.reads.map((one) =>
+      deed('read', `read ${marked(one.path, one.marks)}`, one, amounts(one), one.path),
     ),
+    ...record.failures.map((one) => {
+      const what = `${one.operation} ${marked(one.path, one.marks)}: ${one.error}`;
+      return deed('failure', what, one, times(one), one.path);
+    }),
   ];
 }
 
@@ -104,8 +112,10 @@ function deed(
   what: string,
   { processes }: { readonly processes: readonly number[] },
   details: readonly string[],
+  path: Text | null = null,
 ): Deed {
-  return { kind, what, details, processes };
+  const isRoutine = typeof path === 'string' && ROUTINE.test(path);
+  return { kind, what, details, processes, isRoutine };
 }
 
 /** Nothing was opened when the process got it open. */
@@ -114,8 +124,9 @@ function times({ count }: { readonly count: number }): string[] {
   return count === 1 ? [] : [`${count} times`];
 }
 
+/** No bytes: it was mapped, or only looked at. */
 function amounts(one: { readonly count: number; readonly bytes: number | null }): string[] {
-  return [...times(one), ...(one.bytes === null ? [] : [bytesForPeople(one.bytes)])];
+  return [...times(one), ...(one.bytes === null || one.bytes === 0 ? [] : [bytesForPeople(one.bytes)])];
 }
 
 function marked(path: Text, marks: readonly PathMark[]): string {

@@ -17,6 +17,8 @@ export interface TreeOptions {
 
 const MOST_PROCESSES = 200;
 const MOST_OF_KIND = 12;
+/** Of those that most programs have in common. */
+const MOST_ROUTINE = 3;
 /** Of the processes that did one thing, how many are named. */
 const MOST_NAMED = 3;
 const NOUNS: Readonly<Record<DeedKind, readonly [one: string, many: string]>> = {
@@ -110,13 +112,10 @@ function branchesBelow(id: number, indent: string, children: Drawing['children']
 
 function deedLines(deeds: readonly Deed[], all: boolean): TreeLine[] {
   return [...groupBy(deeds, ({ kind }) => kind)].flatMap(([kind, ofKind]) => {
-    const shown = all ? ofKind : ofKind.slice(0, MOST_OF_KIND);
+    const shown = all ? ofKind : mostTelling(ofKind);
     const hidden = ofKind.length - shown.length;
     return [
-      ...shown.map(({ what, details }) => ({
-        text: `${kind === 'failure' ? 'failed: ' : ''}${what}${details.length === 0 ? '' : `  ${details.join(', ')}`}`,
-        style: STYLES[kind],
-      })),
+      ...shown.map(deedLine),
       ...(hidden === 0
         ? []
         : [
@@ -127,6 +126,19 @@ function deedLines(deeds: readonly Deed[], all: boolean): TreeLine[] {
           ]),
     ];
   });
+}
+
+/** What is the program's own comes first. */
+function mostTelling(deeds: readonly Deed[]): Deed[] {
+  const own = deeds.filter(({ isRoutine }) => !isRoutine).slice(0, MOST_OF_KIND);
+  const routine = deeds.filter(({ isRoutine }) => isRoutine);
+  return [...own, ...routine.slice(0, Math.min(MOST_ROUTINE, MOST_OF_KIND - own.length))];
+}
+
+function deedLine({ kind, what, details, isRoutine }: Deed): TreeLine {
+  const more = details.length === 0 ? '' : `  ${details.join(', ')}`;
+  const text = `${kind === 'failure' ? 'failed: ' : ''}${what}${more}`;
+  return { text, style: isRoutine ? 'dim' : STYLES[kind] };
 }
 
 const STYLES: Readonly<Record<DeedKind, Style | null>> = {

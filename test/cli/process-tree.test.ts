@@ -83,6 +83,20 @@ describe('drawProcessTree', () => {
     assert.equal(textOf(chain(250), true).match(/^.*\[exit 0/gm)?.length, 250);
   });
 
+  it("shows what is the program's own before the libraries that all of them read", () => {
+    const observed = observedPredicate();
+    assert.ok(observed.filesystem !== null);
+    const [read] = observed.filesystem.reads;
+    assert.ok(read !== undefined);
+    const paths = [...Array.from({ length: 30 }, (_, n) => `/usr/lib/lib${n}.so`), '/home/me/main.c'];
+    const reads = paths.map((path) => ({ ...read, path, processes: [1] }));
+    const lines = textOf({ ...observed, filesystem: { ...observed.filesystem, reads } }).split('\n');
+    const own = lines.findIndex((line) => line.includes('read /home/me/main.c'));
+    assert.ok(own > 0 && own < lines.findIndex((line) => line.includes('read /usr/lib/')));
+    assert.equal(lines.filter((line) => line.includes('read /usr/lib/')).length, 3);
+    assert.ok(lines.some((line) => line.includes('and 27 files read more (--all)')));
+  });
+
   it('draws a very long chain without running out of stack', () => {
     assert.equal(textOf(chain(3_000), true).match(/\[exit 0/g)?.length, 3_000);
   });
