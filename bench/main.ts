@@ -2,6 +2,7 @@
  * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N --requests N --seconds N --soak N --stored N
  * --data-dir D]`: measures on this machine and prints ratios. Names: cold, cli, receipts, warm, boots, burst, observe,
  * soak, reading (lists of a million receipts; D: a directory that is filled once and kept); the first four when none is given.
+ * `npm run bench:observe [-- --only PART,PART --in-a-row N]`: docs/observation.md, "What it costs".
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -12,7 +13,7 @@ import { benchCli } from './cli.js';
 import { benchReading } from './reading.js';
 import { benchCold } from './cold.js';
 import { benchWarm } from './warm.js';
-import { benchObserve } from './observe.js';
+import { benchObserve } from './observe/observe.js';
 import { benchSoak } from './soak.js';
 import { benchReceipts } from './receipts.js';
 
@@ -29,9 +30,14 @@ const { values, positionals } = parseArgs({
     soak: { type: 'string', default: '1000' },
     receipts: { type: 'string', default: '500' },
     stored: { type: 'string', default: '1000000' },
+    only: { type: 'string', default: '' },
+    'in-a-row': { type: 'string', default: '1000' },
     'data-dir': { type: 'string' },
   },
 });
+
+/** Each of them takes a minute. */
+const MOST_ROUNDS = 10;
 
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   cold: () => benchCold(MAIN, Number(values.runs)),
@@ -42,8 +48,11 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   reading: () => benchReading(MAIN, Number(values.stored), values['data-dir'] ?? null),
   burst: () => benchBurst(MAIN, Number(values.requests)),
   observe: () =>
-    Promise.resolve().then(() => {
-      benchObserve(MAIN, Math.max(5, Math.min(10, Number(values.runs))));
+    benchObserve({
+      main: MAIN,
+      rounds: Math.min(MOST_ROUNDS, Number(values.runs)),
+      runsInARow: Number(values['in-a-row']),
+      only: values.only.split(',').filter((name) => name !== ''),
     }),
   soak: () => benchSoak(MAIN, Number(values.soak)),
 };

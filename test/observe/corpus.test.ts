@@ -3,7 +3,7 @@ import { after, describe, it } from 'node:test';
 
 import { withoutObservation } from './observation.js';
 import { CORPUS } from './corpus.js';
-import { Arena, cannotCompare } from './run-workload.js';
+import { Arena, cannotCompare, cannotRun } from './run-workload.js';
 
 describe(
   'an observed command and the same one under strace',
@@ -20,7 +20,7 @@ describe(
     });
 
     for (const workload of CORPUS) {
-      const skip = workload.privileged === true && process.getuid?.() !== 0 ? 'needs root' : false;
+      const skip = cannotRun(workload);
       it(`did the same: ${workload.name}`, { skip }, () => {
         const { comparison, predicate, straceFacts } = arena.see(workload);
         assert.ok(straceFacts > 0);

@@ -9,6 +9,8 @@ export interface Workload {
   readonly privileged?: boolean;
   /** What differs from run to run: replaced before facts are compared. */
   readonly volatile?: readonly (readonly [RegExp, string])[];
+  /** Programs without which it cannot run, as paths. */
+  readonly needs?: readonly string[];
   /** A directory that the command makes its root: strace shows names as seen from there. */
   readonly chroot?: string;
 }
@@ -31,6 +33,26 @@ printf 'all: program\\nprogram: main.o f1.o f2.o f3.o f4.o\\n\\tcc -o $@ $^\\n%%
 /** Temporary files of the C compiler's driver. */
 const COMPILER_FILES = [[/\/tmp\/cc[A-Za-z0-9]{6}/g, '/tmp/ccNAME']] as const;
 
+const NPM_PROJECT = `
+mkdir part app
+echo '{ "name": "part", "version": "1.0.0", "main": "index.js" }' > part/package.json
+echo 'module.exports = 1;' > part/index.js
+tar -czf part-1.0.0.tgz --sort=name --mtime=@1700000000 --transform s/^part/package/ part
+echo '{ "name": "app", "version": "1.0.0", "dependencies": { "part": "file:../part-1.0.0.tgz" } }' > app/package.json
+cd app && npm install --offline --cache ../cache --no-audit --no-fund --silent && rm -rf node_modules
+`;
+
+const PYTHON_WHEEL = `
+${PYTHON} -I -c '
+import zipfile
+with zipfile.ZipFile("part-1.0-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("part.py", "x = 1")
+    wheel.writestr("part-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: part\\nVersion: 1.0\\n")
+    wheel.writestr("part-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+    wheel.writestr("part-1.0.dist-info/RECORD", "")
+'
+`;
+
 const SERVER = `
 import socket, threading
 def serve(server):
@@ -52,6 +74,33 @@ export const CORPUS: readonly Workload[] = [
         [/tmp_[a-z]+_[A-Za-z0-9]{6}/g, 'tmp_NAME'],
         [/\.git\/t[A-Za-z0-9]{6}$/g, '.git/tNAME'],
         [/\/tmp[A-Za-z0-9]{6}$/g, '/tmpNAME'],
+      ],
+    },
+  ),
+  shell(
+    'npm ci from a cache',
+    'cd app && npm ci --offline --cache ../cache --no-audit --no-fund --logs-max=0 --silent',
+    {
+      prepare: NPM_PROJECT,
+      needs: ['/usr/bin/npm'],
+      volatile: [
+        [/\/cache\/_cacache\/tmp\/[0-9a-z-]+/g, '/cache/_cacache/tmp/NAME'],
+        [/\.package-lock\.json\.\d+/g, '.package-lock.json.NUMBER'],
+        [/_logs\/[0-9TZ_-]+/g, '_logs/TIME'],
+      ],
+    },
+  ),
+  shell(
+    'pip from a wheel',
+    `${PYTHON} -B -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir --target to *.whl`,
+    {
+      prepare: PYTHON_WHEEL,
+      needs: ['/usr/bin/pip3'],
+      volatile: [
+        [/pip-[a-z-]+-[a-z0-9_]{8}/g, 'pip-NAME'],
+        [/\/tmp\/[a-z0-9_]{8}(?=$| |\/)/g, '/tmp/NAME'],
+        [/[a-z0-9_]{8}\.tmp/g, 'NAME.tmp'],
+        [/fishfingers_custard_[a-z0-9]{6}/g, 'NAME'],
       ],
     },
   ),

@@ -7,7 +7,7 @@ import { describe, it } from 'node:test';
 import { listPids, readProcess } from '../../src/base/process-table.js';
 import { type HostObservation } from '../../src/receipts/observed.js';
 import { type Predicate } from '../../src/receipts/receipt.js';
-import { ended, Installation, MAIN, predicateOf } from '../cli/command-line.js';
+import { type Ended, ended, Installation, MAIN, predicateOf } from '../cli/command-line.js';
 import { withoutObservation } from './observation.js';
 
 const isRoot = process.getuid?.() === 0;
@@ -76,6 +76,24 @@ describe('a command whose observer fails', { skip: withoutObservation }, () => {
   });
 });
 
+/** Hides the kernel's types, in a mount namespace of its own. The command line is "$@". */
+const WITHOUT_BTF = `exec unshare --mount sh -c 'mount -t tmpfs none /sys/kernel/btf && exec "$@"' sh "$@"`;
+/**
+ * Says what a kernel in confidentiality mode says, and refuses to load programs as it would: the mode itself can be
+ * left by a reboot only.
+ */
+const LOCKED_DOWN = `exec unshare --mount python3 -I -c '
+import ctypes, os, struct, subprocess, sys
+subprocess.run(["mount", "-t", "tmpfs", "none", "/sys/kernel/security"], check=True)
+open("/sys/kernel/security/lockdown", "w").write("none integrity [confidentiality]\\n")
+BPF, PROG_LOAD, EPERM, ALLOW = 321, 5, 0x50001, 0x7fff0000
+code = ((0x20, 0, 0, 0), (0x15, 0, 3, BPF), (0x20, 0, 0, 16), (0x15, 0, 1, PROG_LOAD), (6, 0, 0, EPERM), (6, 0, 0, ALLOW))
+steps = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in code))
+program = struct.pack("HxxxxxxP", len(code), ctypes.addressof(steps))
+if ctypes.CDLL(None).prctl(22, 2, program) != 0: sys.exit("seccomp")
+os.execvp(sys.argv[1], sys.argv[1:])
+' "$@"`;
+
 describe('a command that cannot be observed', () => {
   const argv = ['sh', '-c', 'echo runs; exit 3'];
 
@@ -100,6 +118,30 @@ describe('a command that cannot be observed', () => {
     const { outcome } = predicateOf(installation.receiptFile);
     assert.deepEqual([outcome.status, outcome.error?.code], ['infra_error', 'observation_unavailable']);
   });
+
+  for (const [name, script, reason] of [
+    ['whose kernel does not describe its types', WITHOUT_BTF, /does not describe its types/],
+    ['whose kernel is locked down', LOCKED_DOWN, /lockdown/],
+  ] as const) {
+    it(
+      `because of a machine ${name} runs all the same`,
+      { skip: isRoot ? false : 'needs root' },
+      async () => {
+        using installation = new Installation();
+        const call = (profile: string): Promise<Ended> =>
+          installation.throughShell(script, ['run', '--profile', profile, '--', ...argv]);
+        const { code, stdout, stderr } = await call('host');
+        assert.deepEqual([code, stdout], [3, 'runs\n']);
+        assert.match(stderr, /^glasshouse: not observed: .*\n$/);
+        assert.match(stderr, reason);
+        const { observation } = predicateOf(installation.receiptFile);
+        assert.equal(observation.level, 'none');
+        assert.match(observation.reason, reason);
+        const refused = await call('required');
+        assert.deepEqual([refused.code, refused.stdout], [125, '']);
+      },
+    );
+  }
 
   const skip = withoutObservation || (isRoot ? false : 'needs root, to give up its rights');
   const withoutRights = (profile: string, installation: Installation): ReturnType<typeof spawnSync> =>

@@ -107,3 +107,10 @@ export function cannotCompare(): string | false {
   const missing = ['strace', 'git', 'make', 'gcc', 'python3'].filter((program) => !isThere(program));
   return missing.length === 0 ? false : `not installed: ${missing.join(', ')}`;
 }
+
+/** Why the workload cannot be run here; false when it can. */
+export function cannotRun({ privileged = false, needs = [] }: Workload): string | false {
+  if (privileged && process.getuid?.() !== 0) return 'needs root';
+  const missing = needs.filter((program) => !existsSync(program));
+  return missing.length === 0 ? false : `not installed: ${missing.join(', ')}`;
+}
