@@ -17,8 +17,8 @@ export interface Load {
 
 export const LOADS = ['make', 'python', 'storm'] as const;
 
-const C_FILES = 40;
-const FUNCTIONS = 250;
+const C_FILES = 20;
+const FUNCTIONS = 100;
 
 /** 200,000 pairs of open and close, 2,000,000 of getppid: nearly nothing but system calls. */
 const STORM = `
