@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -46,13 +47,17 @@ describe('a command whose observer fails', { skip: withoutObservation }, () => {
   ] as const) {
     it(`is unharmed when it gets ${signal} in mid-run, and the receipt says from when on it was blind`, async () => {
       using installation = new Installation();
-      const child = installation.start(['run', '--profile', 'host', '--', 'sh', '-c', TWO_PARTS]);
+      const child = installation.start(['run', '--follow', '--', 'sh', '-c', TWO_PARTS]);
       const end = ended(child);
-      process.kill(await observerOf(child), signal);
+      // What the observer has not passed on is lost with it.
+      const somethingWasSeen = once(child.stderr ?? child, 'data');
+      const observer = await observerOf(child);
+      await somethingWasSeen;
+      process.kill(observer, signal);
       child.stdin?.end('go on\n');
       const { code, stderr } = await end;
       assert.equal(code, 7);
-      assert.match(stderr, /^glasshouse: not observed: .*\n$/);
+      assert.match(stderr, /^glasshouse: not observed: .*\n$/m);
       const predicate = predicateOf(installation.receiptFile);
       const observation = hostObservation(predicate);
       assert.match(observation.reason ?? '', reason);
