@@ -22,6 +22,7 @@
 #include "program.h"
 #include "request.h"
 #include "system.h"
+#include "vsock.h"
 #include "workspace.h"
 
 /* Bytes of stdin that may be on their way to a program that does not read. */
@@ -32,6 +33,7 @@ enum run_state { RECEIVING, RUNNING, ENDED };
 struct guest {
     enum run_state state;
     struct link link;
+    int listener; /* of vsock, until the program starts; or -1 */
     struct request request;
     struct program program;
     struct program held[HELD_MAX]; /* oldest first */
@@ -76,8 +78,8 @@ static void send_hello(void) {
 
 /* All is said: the host ends the machine, and when the host is gone the machine ends itself. */
 static _Noreturn void wait_for_the_end(void) {
-    struct pollfd hangup = {.fd = guest.link.fd};
-    while (poll(&hangup, 1, -1) < 0 || (hangup.revents & (POLLHUP | POLLERR)) == 0) continue;
+    struct pollfd hangup = {.fd = guest.link.fd, .events = POLLRDHUP};
+    while (poll(&hangup, 1, -1) < 0 || (hangup.revents & (POLLHUP | POLLRDHUP | POLLERR)) == 0) continue;
     system_power_off();
 }
 
@@ -160,8 +162,15 @@ static void write_input_file(const struct frame *frame) {
     finish_input_file();
 }
 
+/* Nothing is frozen from here on: whoever connects now is not the host. */
+static void close_listener(void) {
+    if (guest.listener >= 0) close(guest.listener);
+    guest.listener = -1;
+}
+
 static void announce_start(void) {
     guest.state = RUNNING;
+    close_listener();
     send_u64(FRAME_STARTED, system_uptime_ns());
     grant_stdin(STDIN_WINDOW);
 }
@@ -293,9 +302,25 @@ static void act(enum request_action action, const struct frame *frame) {
     }
 }
 
+/*
+ * A connection over vsock ends when its machine is frozen, which the guest learns when it goes on as a clone. Between
+ * two descriptions that is what has happened; at any other time the host is gone.
+ */
+static void go_on_or_end(void) {
+    bool frozen = guest.listener >= 0 && request_is_between(&guest.request) && link_is_at_rest(&guest.link);
+    if (!frozen) system_power_off();
+    close(guest.link.fd);
+    int fd = vsock_accept(guest.listener);
+    check(fd, "accept the guest link again");
+    link_rejoin(&guest.link, fd);
+}
+
 static void receive(void) {
     enum link_status status = link_fill(&guest.link);
-    if (status == LINK_CLOSED) system_power_off();
+    if (status == LINK_CLOSED) {
+        go_on_or_end();
+        return;
+    }
     struct frame frame;
     while (link_next(&guest.link, &frame, &status)) act(request_apply(&guest.request, &frame), &frame);
     if (status == LINK_BROKEN_RULES) fail("the host sent a malformed frame");
@@ -391,6 +416,12 @@ static void use_console(void) {
     if (fd > 2) close(fd);
 }
 
+static int open_link(enum link_transport transport) {
+    if (transport == TRANSPORT_SERIAL_PORT) return system_open_serial_port();
+    guest.listener = vsock_listen(VSOCK_LINK_PORT);
+    return guest.listener < 0 ? -1 : vsock_accept(guest.listener);
+}
+
 int main(void) {
     if (getpid() != 1) {
         fputs("glasshouse guest init runs as PID 1 of a virtual machine only\n", stderr);
@@ -399,8 +430,10 @@ int main(void) {
     mkdir("/dev", 0755);
     check(mount("devtmpfs", "/dev", "devtmpfs", 0, NULL), "mount /dev");
     use_console();
-    check(system_load_modules(), "load modules");
-    check(guest.link.fd = system_open_link(), "open the guest link");
+    enum link_transport transport = system_link_transport();
+    guest.listener = -1;
+    check(system_load_modules(transport), "load modules");
+    check(guest.link.fd = open_link(transport), "open the guest link");
     link_init(&guest.link, guest.link.fd);
     request_init(&guest.request);
     program_init(&guest.program);

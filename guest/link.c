@@ -10,6 +10,14 @@ void link_init(struct link *link, int fd) {
     link->fd = fd;
 }
 
+void link_rejoin(struct link *link, int fd) {
+    link->fd = fd;
+}
+
+bool link_is_at_rest(const struct link *link) {
+    return link->in_length == link->in_consumed && link->out_length == 0;
+}
+
 bool link_has_room(const struct link *link) {
     return LINK_OUT_BYTES - link->out_length >= FRAME_MAX_BYTES;
 }

@@ -28,6 +28,12 @@ enum link_status { LINK_OK, LINK_CLOSED, LINK_BROKEN_RULES };
 /* Takes ownership of nothing: the descriptor stays the caller's. It must be non-blocking. */
 void link_init(struct link *link, int fd);
 
+/* Goes on over another descriptor, where the conversation was: sequences go on. Only for a link that is at rest. */
+void link_rejoin(struct link *link, int fd);
+
+/* True when neither side is in the middle of a frame: what was frozen here can go on elsewhere. */
+bool link_is_at_rest(const struct link *link);
+
 /* True when a frame with the longest payload can be queued now. */
 bool link_has_room(const struct link *link);
 bool link_has_output(const struct link *link);

@@ -30,6 +30,10 @@ void request_renew(struct request *request) {
     request->held = held;
 }
 
+bool request_is_between(const struct request *request) {
+    return request->phase == PHASE_CLOCK && request->next_sequence > 0;
+}
+
 static bool list_append(struct request *request, struct string_list *list, const struct frame *frame) {
     if (list->count >= REQUEST_MAX_STRINGS) return false;
     if (frame->length > 0 && memchr(frame->payload, 0, frame->length) != NULL) return false;

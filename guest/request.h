@@ -73,6 +73,8 @@ void request_init(struct request *request);
 void request_free(struct request *request);
 /* Forgets what was described, so that another description can follow on the same link. */
 void request_renew(struct request *request);
+/* True after a description was answered and before the next one begins: only then can a guest be frozen. */
+bool request_is_between(const struct request *request);
 enum request_action request_apply(struct request *request, const struct frame *frame);
 
 /* True when `path` is relative and has no empty, "." or ".." segment and no NUL. */

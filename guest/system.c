@@ -23,6 +23,8 @@
 
 #define MODULE_DIRECTORY "/modules"
 #define LINK_DEVICE "/dev/vport0p1"
+/* A parameter that the kernel does not know becomes a variable of its first process. */
+#define TRANSPORT_VARIABLE "glasshouse_link"
 #define ROOT_DEVICE "/dev/vda"
 #define WORKSPACE_DEVICE "/dev/vdb"
 
@@ -35,9 +37,18 @@ static void pause_for_device(void) {
     nanosleep(&pause, NULL);
 }
 
-/* Modules of the other transport would only cost time. */
-static int module_is_needed(const struct dirent *entry) {
+enum link_transport system_link_transport(void) {
+    const char *name = getenv(TRANSPORT_VARIABLE);
+    return name != NULL && strcmp(name, "vsock") == 0 ? TRANSPORT_VSOCK : TRANSPORT_SERIAL_PORT;
+}
+
+/* Modules of the other transport would only cost time; a source of entropy exists beside vsock only. */
+static int is_module_for_serial_port(const struct dirent *entry) {
     return entry->d_name[0] != '.' && strstr(entry->d_name, "vsock") == NULL && strstr(entry->d_name, "rng") == NULL;
+}
+
+static int is_module_for_vsock(const struct dirent *entry) {
+    return entry->d_name[0] != '.' && strstr(entry->d_name, "console") == NULL;
 }
 
 static int load_module(int directory, const char *name) {
@@ -51,9 +62,10 @@ static int load_module(int directory, const char *name) {
 }
 
 /* The image builder starts every name with a number, so that names sort in load order. */
-int system_load_modules(void) {
+int system_load_modules(enum link_transport transport) {
     struct dirent **entries = NULL;
-    int count = scandir(MODULE_DIRECTORY, &entries, module_is_needed, alphasort);
+    int count = scandir(MODULE_DIRECTORY, &entries,
+                        transport == TRANSPORT_VSOCK ? is_module_for_vsock : is_module_for_serial_port, alphasort);
     if (count < 0) return -1;
     int directory = open(MODULE_DIRECTORY, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int result = directory < 0 ? -1 : 0;
@@ -161,7 +173,7 @@ static int wait_for_host(int fd) {
     return -1;
 }
 
-int system_open_link(void) {
+int system_open_serial_port(void) {
     for (int attempt = 0; attempt < DEVICE_ATTEMPTS; attempt++) {
         int fd = open(LINK_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
         if (fd >= 0) return wait_for_host(fd);

@@ -13,11 +13,15 @@
 #define SANDBOX_UID 1000
 #define SANDBOX_GID 1000
 
+/* What the guest link goes over: the monitor's kernel command line says it. */
+enum link_transport { TRANSPORT_SERIAL_PORT, TRANSPORT_VSOCK };
+enum link_transport system_link_transport(void);
+
 /* Each of these returns 0 or -1 with errno set. */
-int system_load_modules(void);
+int system_load_modules(enum link_transport transport);
 int system_mount_root(void);
 int system_mount_workspace(void);
-int system_open_link(void); /* returns the descriptor */
+int system_open_serial_port(void); /* returns the descriptor */
 /* Writes a setting of the kernel: a file below `directory`, or anywhere with AT_FDCWD. */
 int system_write_text(int directory, const char *name, const char *text);
 /* Of the address space of every process that is executed from now on. */

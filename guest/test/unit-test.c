@@ -8,12 +8,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "frame.h"
 #include "link.h"
 #include "request.h"
+#include "vsock.h"
 #include "workspace.h"
 
 static int passed;
@@ -247,6 +250,93 @@ static void test_workspace(void) {
     expect(system(command) == 0, "clean up", name);
 }
 
+/* A guest can be frozen after it has answered a description, and neither before nor in the middle of the next one. */
+static void test_where_a_guest_can_be_frozen(const char *directory) {
+    struct bytes stream = read_file(directory, "host-clone-run.bin");
+    struct request request;
+    struct frame frame;
+    int between = 0;
+    request_init(&request);
+    expect(!request_is_between(&request), "before the first description it cannot", "host-clone-run.bin");
+    for (size_t offset = 0; offset < stream.length; offset += FRAME_HEADER_BYTES + frame.length) {
+        frame_decode(stream.data + offset, stream.length - offset, &frame);
+        enum request_action action = request_apply(&request, &frame);
+        bool answered = action == ACTION_HOLD || action == ACTION_REHEARSE;
+        if (answered) request_renew(&request);
+        if (action == ACTION_START || action == ACTION_RELEASE) request.stdin_granted = FRAME_MAX_PAYLOAD;
+        expect(request_is_between(&request) == answered, "only between two descriptions it can", "host-clone-run.bin");
+        if (answered) between++;
+    }
+    expect(between == 4, "after each answer", "host-clone-run.bin");
+    request_free(&request);
+    free(stream.data);
+}
+
+static void close_pair(int pair[2]) {
+    close(pair[0]);
+    close(pair[1]);
+}
+
+/* The sequence of the frame that arrived at `fd`. */
+static uint32_t received_sequence(int fd) {
+    uint8_t bytes[FRAME_HEADER_BYTES];
+    struct frame frame = {0};
+    expect(read(fd, bytes, sizeof(bytes)) == sizeof(bytes), "a frame arrives", "link");
+    expect(frame_decode(bytes, sizeof(bytes), &frame) == FRAME_COMPLETE, "and is whole", "link");
+    return frame.sequence;
+}
+
+static void test_rejoining(void) {
+    static struct link link;
+    int first[2];
+    int second[2];
+    uint8_t header[FRAME_HEADER_BYTES];
+    expect(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, first) == 0, "a link", "link");
+    expect(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, second) == 0, "another", "link");
+    link_init(&link, first[0]);
+    expect(link_is_at_rest(&link), "a new link is at rest", "link");
+    expect(link_send(&link, FRAME_HELD, NULL, 0), "it sends", "link");
+    expect(!link_is_at_rest(&link), "what is not written yet keeps it from resting", "link");
+    expect(link_drain(&link) && link_is_at_rest(&link), "written, it is at rest again", "link");
+    expect(received_sequence(first[1]) == 0, "its first frame has sequence 0", "link");
+    close(first[1]);
+    expect(link_fill(&link) == LINK_CLOSED, "the host hangs up", "link");
+    expect(link_is_at_rest(&link), "which cuts nothing off", "link");
+    link_rejoin(&link, second[0]);
+    expect(link_send(&link, FRAME_HELD, NULL, 0) && link_drain(&link), "it goes on over another connection", "link");
+    expect(received_sequence(second[1]) == 1, "with the sequence that is next", "link");
+    frame_encode_header(header, FRAME_CLOCK, 0, 8);
+    expect(write(second[1], header, sizeof(header)) == sizeof(header), "half a frame", "link");
+    expect(link_fill(&link) == LINK_OK && !link_is_at_rest(&link), "is no place to rest", "link");
+    close(first[0]);
+    close_pair(second);
+}
+
+/* The kind of socket makes no difference to accepting: a Unix socket stands in for one that needs a machine. */
+static void test_greeting(void) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char name[] = "/tmp/glasshouse-unit-XXXXXX";
+    uint8_t greeting = 0;
+    expect(mkdtemp(name) != NULL, "temporary directory", name);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", name);
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    int gone = socket(AF_UNIX, SOCK_STREAM, 0);
+    int host = socket(AF_UNIX, SOCK_STREAM, 0);
+    expect(bind(listener, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(listener, 2) == 0, "listens", name);
+    expect(connect(gone, (struct sockaddr *)&address, sizeof(address)) == 0, "one connects", name);
+    close(gone);
+    expect(connect(host, (struct sockaddr *)&address, sizeof(address)) == 0, "another connects", name);
+    int fd = vsock_accept(listener);
+    expect(fd >= 0, "the one that is still there is accepted", name);
+    expect((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0, "without blocking", name);
+    expect(read(host, &greeting, 1) == 1 && greeting == VSOCK_GREETING, "and greeted", name);
+    close(fd);
+    close(host);
+    close(listener);
+    unlink(address.sun_path);
+    rmdir(name);
+}
+
 int main(int count, char **arguments) {
     if (count != 2) {
         fprintf(stderr, "usage: %s DIRECTORY\n", arguments[0]);
@@ -263,6 +353,9 @@ int main(int count, char **arguments) {
     test_truncated_streams(arguments[1], "host-clone-run.bin");
     test_paths();
     test_workspace();
+    test_where_a_guest_can_be_frozen(arguments[1]);
+    test_rejoining();
+    test_greeting();
     printf("guest: %d passed, %d failed\n", passed, failed);
     return failed == 0 ? 0 : 1;
 }
