@@ -187,6 +187,10 @@ export interface ProbeReport {
   readonly detail: string;
   /** The one thing to do about it; null when there is nothing to do. */
   readonly advice: string | null;
+  /** True when what runs there is kept apart from this machine. */
+  readonly isolates: boolean;
+  /** How far this machine follows what is asked of one that runs strangers' code; a line each. */
+  readonly findings: readonly string[];
 }
 
 /**

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 
 /** Path of a program that `make -C host` builds, whatever the working directory. */
-export function hostHelper(name: 'sealed-memory'): string {
+export function hostHelper(name: 'sealed-memory' | 'keep-machine'): string {
   return fileURLToPath(new URL(`../../../build/host/${name}`, import.meta.url));
 }

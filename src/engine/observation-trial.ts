@@ -4,6 +4,8 @@ import { uuidv7 } from '../base/uuid.js';
 import { type Observed, type Profiler, type Unobserved } from '../profilers/profiler.js';
 import { Observation } from './observation.js';
 
+const ABOUT = { backend: 'observation', isolates: false, findings: [] } as const;
+
 /** What the trial runs: it is on every Linux, and executes nothing else. */
 const PROGRAM = '/bin/true';
 
@@ -19,12 +21,12 @@ export async function tryObservation(
     const milliseconds = Math.round(performance.now() - begunAt);
     const hooks = observed.observation.hooks.join(', ');
     const detail = `the execution of ${PROGRAM} was seen, in ${milliseconds} ms with starting and ending, through ${hooks}`;
-    return { backend: 'observation', verdict: 'works', detail, advice: null };
+    return { ...ABOUT, verdict: 'works', detail, advice: null };
   } catch (error) {
     const { code, message } = asGlasshouseError(error);
     if (code !== 'observation_unavailable') throw error;
     const advice = 'run it as root on a kernel from 5.8 on; without it, commands run unobserved';
-    return { backend: 'observation', verdict: 'cannot', detail: message, advice };
+    return { ...ABOUT, verdict: 'cannot', detail: message, advice };
   }
 }
 

@@ -19,6 +19,9 @@ const SHORT_MS = 300;
 /** A machine whose guest speaks the protocol as `behaviour` says: a real process with a real link. */
 class BadMonitor implements VirtualMachineMonitor {
   readonly name = 'qemu';
+  readonly memoryKind = 'sealed';
+  readonly overheadMb = 0;
+  readonly hostFindings = (): readonly string[] => [];
   readonly accelerators = ['tcg'] as const;
   behaviour = 'behaves';
 

@@ -31,6 +31,9 @@ import { assertStatus, Laboratory } from './laboratory.js';
 /** The real QEMU, which a test can reach between its launch and the first look at it. */
 class ReachableMonitor implements VirtualMachineMonitor {
   readonly name = 'qemu';
+  readonly memoryKind = 'sealed';
+  readonly overheadMb = 0;
+  readonly hostFindings = (): readonly string[] => [];
   readonly accelerators = ['tcg'] as const;
   readonly #qemu = new QemuMonitor({
     binary: 'qemu-system-x86_64',

@@ -48,6 +48,8 @@ export class ProcessBackend implements ExecutionBackend {
   probe(): Promise<ProbeReport> {
     return Promise.resolve({
       backend: this.name,
+      isolates: false,
+      findings: [],
       verdict: 'works',
       detail: 'commands run directly on this machine, with your rights and without any isolation',
       advice: null,

@@ -1,3 +1,4 @@
+import { guestKernelParameters } from '../vm/kernel-parameters.js';
 import { type Accelerator, type MachineMemory } from '../vm/machine.js';
 
 /** Descriptors that QEMU inherits: it opens nothing of ours by name. */
@@ -13,19 +14,6 @@ export const STATE_FD = 10;
 /** Translated code that TCG keeps, in MiB; more than a short program ever fills. */
 const TRANSLATION_CACHE_MB = 48;
 
-/**
- * Parts of Debian's kernel that cost boot time under emulation and give a guest without their devices nothing:
- * kprobe events, the kernel's own BTF, trusted keys for modules, congestion control, self-tests of ciphers.
- */
-const UNUSED_INITCALLS = [
-  'init_kprobe_trace',
-  'btf_vmlinux_init',
-  'load_system_certificate_list',
-  'cubictcp_register',
-  'crypto_kdf108_init',
-  'init_blk_tracer',
-];
-
 export interface CommandLineOptions {
   readonly memory: MachineMemory['kind'];
   readonly accelerator: Accelerator;
@@ -37,18 +25,8 @@ export interface CommandLineOptions {
 
 /** The kernel command line of a guest (Documentation/admin-guide/kernel-parameters.rst). */
 export function kernelCommandLine(options: CommandLineOptions): string {
-  const parameters = [
-    'console=ttyS0',
-    'quiet',
-    // A panic ends the machine at once, and -no-reboot turns that into QEMU's end.
-    'panic=-1',
-    'reboot=t',
-    'cryptomgr.notests',
-    // Nothing in the guest has a policy or an audit daemon.
-    'lsm=',
-    'audit=0',
-    `initcall_blacklist=${UNUSED_INITCALLS.join(',')}`,
-  ];
+  // -no-reboot turns a triple fault into QEMU's end.
+  const parameters = guestKernelParameters('t');
   // Without it one boot in five hangs under TCG: the kernel calibrates against a timer whose interrupt never comes.
   // tsc=reliable: otherwise its clock counts ticks, which an emulator on a busy host loses.
   // Rewriting its own code at boot costs an emulated kernel more than the faster code ever gives back.

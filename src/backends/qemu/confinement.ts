@@ -1,9 +1,7 @@
-import { randomInt } from 'node:crypto';
 import { statSync } from 'node:fs';
 
-/** Numeric users that no account and no container manager hands out (systemd uses up to 1,879,048,191). */
-const FIRST_UID = 1_900_000_000;
-const UID_COUNT = 100_000_000;
+import { freshUser } from '../vm/unprivileged-user.js';
+
 /** Descriptors that an emulator needs at most. */
 const MAX_OPEN_FILES = 256;
 
@@ -39,7 +37,7 @@ export function confinement(needsKvm: boolean): Confinement {
       notes: ['not started as root: the emulator runs as the same user as Glasshouse and keeps its network'],
     };
   }
-  const id = String(FIRST_UID + randomInt(UID_COUNT));
+  const id = String(freshUser());
   // Never the group of root: too much on a machine is open to it.
   const kvmGroup = needsKvm ? statSync('/dev/kvm').gid : 0;
   const groups = kvmGroup === 0 ? ['--clear-groups'] : ['--groups', String(kvmGroup)];

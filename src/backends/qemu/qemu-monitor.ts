@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
-import { type FileHandle, open, readFile } from 'node:fs/promises';
 
 import { runToCompletion } from '../../base/child-process.js';
-import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/errors.js';
+import { GlasshouseError } from '../../base/errors.js';
+import { openImagePart } from '../vm/image-part.js';
 import {
   type Accelerator,
   type MachineMemory,
@@ -12,6 +12,7 @@ import {
   type VirtualMachine,
   type VirtualMachineMonitor,
 } from '../vm/machine.js';
+import { processorIdentity } from '../vm/processor.js';
 import { qemuArguments } from './command-line.js';
 import { confinement } from './confinement.js';
 import { hostTscKhz } from './host-tsc.js';
@@ -32,6 +33,9 @@ export interface QemuOptions {
 /** QEMU's microvm machine as a virtual machine monitor. */
 export class QemuMonitor implements VirtualMachineMonitor {
   readonly name = 'qemu';
+  readonly memoryKind = 'sealed';
+  /** Translated code, for the most part, and its devices. */
+  readonly overheadMb = 96;
   readonly accelerators: readonly Accelerator[];
   readonly #binary: string;
   readonly #runtimeDirectory: string;
@@ -42,6 +46,10 @@ export class QemuMonitor implements VirtualMachineMonitor {
     this.#binary = options.binary;
     this.#runtimeDirectory = options.runtimeDirectory;
     this.accelerators = options.accelerators;
+  }
+
+  hostFindings(): readonly string[] {
+    return [];
   }
 
   inspect(): Promise<MonitorFacts> {
@@ -66,9 +74,9 @@ export class QemuMonitor implements VirtualMachineMonitor {
     const [command, ...leading] = confinement(accelerator === 'kvm').prefix;
     const args = [...leading, this.#binary, ...(await this.#arguments({ ...request, memory: memory.kind }))];
     const boots = memory.kind !== 'clone';
-    await using root = await openPart(image.rootPath);
-    await using kernel = boots ? await openPart(image.kernelPath) : null;
-    await using initramfs = boots ? await openPart(image.initramfsPath) : null;
+    await using root = await openImagePart(image.rootPath);
+    await using kernel = boots ? await openImagePart(image.kernelPath) : null;
+    await using initramfs = boots ? await openImagePart(image.initramfsPath) : null;
     const receiver = memory.kind === 'freezable' ? await StateReceiver.listen(this.#runtimeDirectory) : null;
     const child = spawn(command, args, {
       env: { PATH: process.env['PATH'] },
@@ -101,28 +109,8 @@ export class QemuMonitor implements VirtualMachineMonitor {
   }
 }
 
-/** A part was there when the image was verified; somebody may have removed it since. */
-async function openPart(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, 'r');
-  } catch (error) {
-    if (systemErrorCode(error) !== 'ENOENT') throw asGlasshouseError(error, 'vmm_failed');
-    const message = `${path} has vanished since the guest image was verified. Run "glasshouse image build".`;
-    throw new GlasshouseError('image_missing', message, { cause: error });
-  }
-}
-
 /** What QEMU inherits at MEMORY_FD and after it. */
 function memoryDescriptors(memory: MachineMemory, receiver: StateReceiver | null): (number | 'pipe')[] {
   if (memory.kind === 'clone') return [memory.file.fd, 'pipe', memory.state.fd];
   return memory.kind === 'own' || receiver === null ? [] : [memory.file.fd, 'pipe', receiver.socket.fd];
-}
-
-/** Model, features and microcode of the first processor, from /proc/cpuinfo (proc(5)). */
-async function processorIdentity(): Promise<string> {
-  const first = (await readFile('/proc/cpuinfo', 'utf8')).split('\n\n')[0] ?? '';
-  return first
-    .split('\n')
-    .filter((line) => /^(vendor_id|cpu family|model|stepping|microcode|flags)\b/.test(line))
-    .join('\n');
 }

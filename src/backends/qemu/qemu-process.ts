@@ -1,32 +1,13 @@
 import { type ChildProcess } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { type Duplex, type Readable } from 'node:stream';
 
-import { GlasshouseError, systemErrorCode } from '../../base/errors.js';
-import { printableTail } from '../../base/printable.js';
+import { GlasshouseError } from '../../base/errors.js';
 import { type MachineEnd, type VirtualMachine } from '../vm/machine.js';
+import { isProcessStopped } from '../vm/stopped.js';
+import { lastWords, Tail } from '../vm/tail.js';
 import { CONTROL_FD, LINK_FD, STATE_FD } from './command-line.js';
 import { QemuControl } from './control.js';
 import { type StateReceiver } from './state-receiver.js';
-
-/** Of the guest's console and QEMU's messages, each. */
-const KEPT_BYTES = 16_384;
-const LAST_WORDS_LENGTH = 500;
-
-/** The last bytes of a stream that a guest may fill without end. */
-class Tail {
-  #bytes = Buffer.alloc(0);
-
-  constructor(stream: Readable) {
-    stream.on('data', (chunk: Buffer) => {
-      this.#bytes = Buffer.concat([this.#bytes, chunk]).subarray(-KEPT_BYTES);
-    });
-  }
-
-  get text(): string {
-    return this.#bytes.toString('utf8');
-  }
-}
 
 /** One running QEMU. */
 export class QemuProcess implements VirtualMachine {
@@ -79,16 +60,8 @@ export class QemuProcess implements VirtualMachine {
     return new QemuProcess(child, child.stdout, child.stderr, link, control ?? null, receiver);
   }
 
-  /** State T or t in /proc/pid/stat (proc(5)). */
   isStopped(): boolean {
-    if (this.#child.pid === undefined || this.#hasExited()) return false;
-    try {
-      const stat = readFileSync(`/proc/${this.#child.pid}/stat`, 'latin1');
-      return /^[Tt]$/.test(stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3));
-    } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT' || systemErrorCode(error) === 'ESRCH') return false;
-      throw error;
-    }
+    return this.#child.pid !== undefined && !this.#hasExited() && isProcessStopped(this.#child.pid);
   }
 
   /** Goes on from the frozen state at STATE_FD. Throws `vmm_failed` when QEMU does not take it. */
@@ -98,8 +71,8 @@ export class QemuProcess implements VirtualMachine {
       await control.execute('migrate-incoming', { uri: `fd:${STATE_FD}` });
     } catch (error) {
       await this.destroy();
-      const { lastWords } = await this.ended;
-      throw new GlasshouseError('vmm_failed', `QEMU could not go on from a snapshot. ${lastWords}`, {
+      const end = await this.ended;
+      throw new GlasshouseError('vmm_failed', `QEMU could not go on from a snapshot. ${end.lastWords}`, {
         cause: error,
       });
     }
@@ -163,9 +136,6 @@ export class QemuProcess implements VirtualMachine {
   }
 
   #describe(description: string): MachineEnd {
-    const words = [this.#messages.text, this.#console.text].map((part) =>
-      printableTail(part, LAST_WORDS_LENGTH),
-    );
-    return { description: `QEMU ${description}`, lastWords: words.filter((part) => part !== '').join(' | ') };
+    return { description: `QEMU ${description}`, lastWords: lastWords([this.#messages, this.#console]) };
   }
 }

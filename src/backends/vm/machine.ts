@@ -71,6 +71,12 @@ export interface VirtualMachineMonitor {
   readonly name: string;
   /** What it could use, best first; whether a guest really boots on it is for others to try. */
   readonly accelerators: readonly Accelerator[];
+  /** `sealed`: it inherits descriptors of memory. `file`: it opens memory by name, in a file. */
+  readonly memoryKind: 'sealed' | 'file';
+  /** Memory of a monitor itself beside its guest's, in MiB. */
+  readonly overheadMb: number;
+  /** How this machine is set up for it, a line each; empty where nobody says how it should be. */
+  hostFindings(): readonly string[];
   /** Finds the program. Throws `tool_missing` with what to install. */
   inspect(): Promise<MonitorFacts>;
   /** What a frozen machine depends on beside its image: program, arguments, processor. A text that is compared. */

@@ -3,11 +3,11 @@ import { type FileHandle } from 'node:fs/promises';
 import { asGlasshouseError, GlasshouseError } from '../../base/errors.js';
 import { type LinkPosition } from '../../guest-link/connection.js';
 import { type GuestImage } from '../../images/locate.js';
+import { type GuestMemory, type MemoryKeeper } from './guest-memory.js';
 import { bootingGuest, expectMessage, type Guest } from './guest.js';
 import { describeHeldInterpreter, describeRehearsal } from './guest-session.js';
 import { type Accelerator, type VirtualMachineMonitor } from './machine.js';
 import { REHEARSAL_PIDS, SNAPSHOT_REHEARSAL } from './rehearsal.js';
-import { SealableMemory } from './sealable-memory.js';
 import { type Profile } from './snapshot.js';
 import { type ImageTemplate, type WorkspaceImages } from './workspace-image.js';
 
@@ -18,17 +18,16 @@ export interface SnapshotContext {
   readonly accelerator: Accelerator;
   readonly image: GuestImage;
   readonly workspaces: WorkspaceImages;
-  /** Path of host/sealed-memory. */
-  readonly sealedMemoryHelper: string;
+  readonly memories: MemoryKeeper;
   /** Memory of a machine beside the program's, in MiB. */
   readonly overheadMb: number;
   /** Within which a guest must have booted and its interpreters wait, in milliseconds. */
   readonly timeoutMs: number;
 }
 
-/** A machine that was just frozen; its memory is not sealed yet. */
+/** A machine that was just frozen; its memory is not kept for clones yet. */
 export interface FrozenGuest {
-  readonly memory: SealableMemory;
+  readonly memory: GuestMemory;
   readonly state: Uint8Array;
   readonly workspace: ImageTemplate;
   readonly link: LinkPosition;
@@ -44,7 +43,7 @@ export async function freezeGuest(
   signal: AbortSignal,
 ): Promise<FrozenGuest> {
   const memoryMb = profile.memoryMb + context.overheadMb;
-  const memory = await SealableMemory.create(context.sealedMemoryHelper, memoryMb * MIB);
+  const memory = await context.memories.create(memoryMb * MIB);
   try {
     await using workspace = await context.workspaces.create(profile.diskMb);
     return { memory, ...(await freezeIn(context, profile, memory, workspace, signal)) };
@@ -57,7 +56,7 @@ export async function freezeGuest(
 async function freezeIn(
   context: SnapshotContext,
   profile: Profile,
-  memory: SealableMemory,
+  memory: GuestMemory,
   workspace: FileHandle,
   signal: AbortSignal,
 ): Promise<Omit<FrozenGuest, 'memory'>> {

@@ -17,6 +17,7 @@ import { openAnonymousFile } from '../../base/anonymous-file.js';
 import { BLOCK_BYTES, dataBlocks } from '../../base/data-blocks.js';
 import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/errors.js';
 import { writeFully } from '../../base/write-fully.js';
+import { type GuestMemory, type MemoryCheck, type MemoryKeeper } from './guest-memory.js';
 import { type FrozenGuest } from './snapshot-builder.js';
 import {
   formatSnapshotManifest,
@@ -25,7 +26,6 @@ import {
   type SnapshotPart,
 } from './snapshot-manifest.js';
 import { type Profile, type Snapshot } from './snapshot.js';
-import { SealableMemory } from './sealable-memory.js';
 import { type ImageTemplate } from './workspace-image.js';
 
 const MANIFEST_FILE = 'snapshot.json';
@@ -38,16 +38,16 @@ const ABANDONED_AFTER_MS = 3_600_000;
 export class SnapshotStore {
   readonly #directory: string;
   readonly #spoolDirectory: string;
-  readonly #sealedMemoryHelper: string;
+  readonly #memories: MemoryKeeper;
 
   /** Both directories must exist and be closed to other users: memory of a guest tells its secrets. */
-  constructor(directory: string, spoolDirectory: string, sealedMemoryHelper: string) {
+  constructor(directory: string, spoolDirectory: string, memories: MemoryKeeper) {
     this.#directory = directory;
     this.#spoolDirectory = spoolDirectory;
-    this.#sealedMemoryHelper = sealedMemoryHelper;
+    this.#memories = memories;
   }
 
-  /** Writes a frozen guest down, all or nothing, and seals its memory. Throws `disk_full`. */
+  /** Writes a frozen guest down, all or nothing, and keeps its memory for clones. Throws `disk_full`. */
   async save(key: string, profile: Profile, frozen: FrozenGuest): Promise<Snapshot> {
     const target = path.join(this.#directory, key);
     const work = await mkdtemp(path.join(this.#directory, '.work-'));
@@ -72,8 +72,8 @@ export class SnapshotStore {
       await writeFile(path.join(work, MANIFEST_FILE), text, { flush: true });
       await rm(target, { recursive: true, force: true });
       await rename(work, target);
-      await frozen.memory.seal();
-      return await this.#open(text, manifest, frozen.memory, frozen.state, frozen.workspace);
+      const memory = await this.#memories.keep(frozen.memory, path.join(target, 'memory'));
+      return await this.#open(text, manifest, memory, frozen.state, frozen.workspace);
     } catch (error) {
       await rm(work, { recursive: true, force: true });
       throw asGlasshouseError(error);
@@ -89,21 +89,16 @@ export class SnapshotStore {
     const text = await readIfPresent(path.join(directory, MANIFEST_FILE));
     if (text === null) return null;
     const manifest = parseSnapshotManifest(text);
-    const memory = await SealableMemory.create(this.#sealedMemoryHelper, manifest.memoryBytes);
     try {
       const state = await readState(directory, manifest);
       const workspace = await readTemplate(directory, manifest);
-      await using source = await openPart(directory, 'memory');
-      const hash = new BlockHash();
-      for await (const block of dataBlocks(source, manifest.memoryBytes)) {
-        hash.add(block.offset, block.bytes);
-        await writeFully(memory.file, block.bytes, block.offset);
-      }
-      hash.expect('memory', manifest);
-      await memory.seal();
+      const memory = await this.#memories.load(
+        path.join(directory, 'memory'),
+        manifest.memoryBytes,
+        memoryCheck(manifest),
+      );
       return await this.#open(text, manifest, memory, state, workspace);
     } catch (error) {
-      await memory[Symbol.asyncDispose]();
       if (systemErrorCode(error) !== 'ENOENT') throw asGlasshouseError(error, 'snapshot_corrupt');
       throw new GlasshouseError('snapshot_corrupt', 'A part of the snapshot is missing.', { cause: error });
     }
@@ -137,15 +132,26 @@ export class SnapshotStore {
       await rm(target, { recursive: true });
   }
 
+  /** When that fails, nobody else disposes `memory`. */
+  async #writeState(state: Uint8Array, memory: GuestMemory): Promise<FileHandle> {
+    try {
+      const file = await openAnonymousFile(this.#spoolDirectory);
+      await writeFully(file, state, 0);
+      return file;
+    } catch (error) {
+      await memory[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
   async #open(
     text: string,
     manifest: SnapshotManifest,
-    memory: SealableMemory,
+    memory: GuestMemory,
     state: Uint8Array,
     workspace: ImageTemplate,
   ): Promise<Snapshot> {
-    const stateFile = await openAnonymousFile(this.#spoolDirectory);
-    await writeFully(stateFile, state, 0);
+    const stateFile = await this.#writeState(state, memory);
     return {
       identity: {
         sha256: createHash('sha256').update(text).digest('hex'),
@@ -163,6 +169,18 @@ export class SnapshotStore {
       },
     };
   }
+}
+
+function memoryCheck(manifest: SnapshotManifest): MemoryCheck {
+  const hash = new BlockHash();
+  return {
+    add: ({ offset, bytes }) => {
+      hash.add(offset, bytes);
+    },
+    finish: () => {
+      hash.expect('memory', manifest);
+    },
+  };
 }
 
 /** sha256 over blocks with their offsets, so that holes cost nothing. */

@@ -2,7 +2,7 @@ import { type FileHandle } from 'node:fs/promises';
 
 import { type LinkPosition } from '../../guest-link/connection.js';
 import { type Limits, type SnapshotIdentity } from '../backend.js';
-import { type SealableMemory } from './sealable-memory.js';
+import { type GuestMemory } from './guest-memory.js';
 import { type ImageTemplate } from './workspace-image.js';
 
 /** What executions must have in common to be cloned from one snapshot. */
@@ -17,8 +17,8 @@ export interface Profile {
 export interface Snapshot extends AsyncDisposable {
   readonly identity: SnapshotIdentity;
   readonly profile: Profile;
-  /** Sealed: every clone maps it, and none can change it. */
-  readonly memory: SealableMemory;
+  /** Every clone maps it, and none can change it. */
+  readonly memory: GuestMemory;
   /** Of the machine's devices. Clones read it to the end, each through a descriptor of its own. */
   openState(): Promise<FileHandle>;
   readonly workspace: ImageTemplate;

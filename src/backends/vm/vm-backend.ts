@@ -16,6 +16,7 @@ import {
   type ProbeReport,
 } from '../backend.js';
 import { type AcceleratorChoice, recallAccelerator, rememberAccelerator } from './accelerator.js';
+import { FileMemories, SealedMemories } from './guest-memory.js';
 import { GuestExecution, type GuestTimeouts } from './guest-execution.js';
 import { bootingGuest, type Guest } from './guest.js';
 import { type MonitorFacts, type VirtualMachineMonitor } from './machine.js';
@@ -25,8 +26,6 @@ import { WorkspaceImages } from './workspace-image.js';
 
 /** Memory that the guest's kernel, guest init and file caches need beside the program's own, in MiB. */
 export const GUEST_OVERHEAD_MB = 96;
-/** Memory of the monitor itself beside its guest's, in MiB: translated code, for the most part, and its devices. */
-const MONITOR_OVERHEAD_MB = 96;
 
 export interface VmBackendOptions {
   readonly monitor: VirtualMachineMonitor;
@@ -52,7 +51,8 @@ export interface WarmOptions {
 }
 
 const ADVICE: Readonly<Partial<Record<ErrorCode, string>>> = {
-  tool_missing: 'Install the monitor; for QEMU: apt-get install qemu-system-x86',
+  tool_missing:
+    'Install it; for QEMU: apt-get install qemu-system-x86; for Firecracker: glasshouse setup firecracker',
   image_missing: 'Run: glasshouse image build',
   image_corrupt: 'Run: glasshouse image build',
 };
@@ -126,7 +126,7 @@ export class VmBackend implements ExecutionBackend {
   }
 
   footprint({ memoryMb, cpus }: Limits): Footprint {
-    return { memoryMb: memoryMb + GUEST_OVERHEAD_MB + MONITOR_OVERHEAD_MB, cpus };
+    return { memoryMb: memoryMb + GUEST_OVERHEAD_MB + this.#options.monitor.overheadMb, cpus };
   }
 
   gauges(): readonly BackendGauge[] {
@@ -135,6 +135,7 @@ export class VmBackend implements ExecutionBackend {
 
   async probe(signal: AbortSignal): Promise<ProbeReport> {
     const { monitor, imageDirectory, acceleratorFile } = this.#options;
+    const about = { backend: this.name, isolates: true, findings: monitor.hostFindings() };
     try {
       const image = await openImage(imageDirectory);
       const facts = await monitor.inspect();
@@ -142,7 +143,7 @@ export class VmBackend implements ExecutionBackend {
       const choice = await rememberAccelerator(search, acceleratorFile, cacheKey(facts, image));
       const accelerated = choice.accelerator === 'kvm';
       return {
-        backend: this.name,
+        ...about,
         verdict: accelerated ? 'works' : 'works_without_acceleration',
         detail: [
           `${facts.version} booted a guest on ${choice.accelerator}`,
@@ -156,7 +157,7 @@ export class VmBackend implements ExecutionBackend {
     } catch (error) {
       const failure = asGlasshouseError(error);
       return {
-        backend: this.name,
+        ...about,
         verdict: 'cannot',
         detail: failure.message,
         advice: ADVICE[failure.code] ?? 'See the message; docs/errors.md explains its code.',
@@ -266,17 +267,21 @@ export class VmBackend implements ExecutionBackend {
   #makeWarmStart(image: GuestImage, { accelerator }: AcceleratorChoice): WarmStart | null {
     const { monitor, warm, timeouts, spoolDirectory } = this.#options;
     if (warm === null) return null;
+    const memories =
+      monitor.memoryKind === 'sealed'
+        ? new SealedMemories(warm.sealedMemoryHelper)
+        : new FileMemories(spoolDirectory);
     return new WarmStart({
       context: {
         monitor,
         accelerator,
         image,
         workspaces: this.#workspaces,
-        sealedMemoryHelper: warm.sealedMemoryHelper,
+        memories,
         overheadMb: GUEST_OVERHEAD_MB,
         timeoutMs: timeouts.bootMs,
       },
-      store: new SnapshotStore(warm.snapshotDirectory, spoolDirectory, warm.sealedMemoryHelper),
+      store: new SnapshotStore(warm.snapshotDirectory, spoolDirectory, memories),
       defaultLimits: warm.defaultLimits,
       poolSize: warm.poolSize,
       makesSnapshots: warm.makesSnapshots,

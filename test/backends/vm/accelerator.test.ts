@@ -27,6 +27,9 @@ after(() => {
 /** A monitor on which nothing boots, and that remembers what was tried. */
 class HopelessMonitor implements VirtualMachineMonitor {
   readonly name = 'hopeless';
+  readonly memoryKind = 'sealed';
+  readonly overheadMb = 0;
+  readonly hostFindings = (): readonly string[] => [];
   readonly tried: Accelerator[] = [];
   readonly accelerators: readonly Accelerator[];
 

@@ -4,6 +4,7 @@ import { cp, mkdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 
+import { SealedMemories } from '../../../src/backends/vm/guest-memory.js';
 import { SealableMemory } from '../../../src/backends/vm/sealable-memory.js';
 import { type Snapshot } from '../../../src/backends/vm/snapshot.js';
 import { type FrozenGuest } from '../../../src/backends/vm/snapshot-builder.js';
@@ -35,7 +36,7 @@ interface Place {
 }
 
 function makePlace(directory = scratch.make(`snapshots-${(directories += 1)}`)): Place {
-  return { directory, store: new SnapshotStore(directory, spool, helper) };
+  return { directory, store: new SnapshotStore(directory, spool, new SealedMemories(helper)) };
 }
 
 /** What a freezing leaves: memory and workspace with two blocks each, and a state. */

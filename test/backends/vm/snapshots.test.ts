@@ -16,6 +16,7 @@ import { Snapshots } from '../../../src/backends/vm/snapshots.js';
 import { SnapshotStore } from '../../../src/backends/vm/snapshot-store.js';
 import { WorkspaceImages } from '../../../src/backends/vm/workspace-image.js';
 import { runToCompletion } from '../../../src/base/child-process.js';
+import { SealedMemories } from '../../../src/backends/vm/guest-memory.js';
 import { hostHelper } from '../../../src/base/host-helper.js';
 import { encodeFrame, FrameDecoder } from '../../../src/guest-link/frame.js';
 import { GUEST_FRAME_TYPES } from '../../../src/guest-link/guest-message.js';
@@ -26,6 +27,7 @@ import { childProcesses, openDescriptors, ScratchDirectory } from '../../contrac
 
 const PROFILE = { memoryMb: 1, cpus: 1, diskMb: 1 } as const;
 const helper = hostHelper('sealed-memory');
+const memories = new SealedMemories(helper);
 const scratch = new ScratchDirectory();
 const spool = scratch.make('spool');
 const skip = await reasonToSkip();
@@ -76,6 +78,9 @@ class Link extends Duplex {
 /** A monitor whose machines are nothing but their link: what is tested is who asks for them, and when. */
 class Monitor implements VirtualMachineMonitor {
   readonly name = 'model';
+  readonly memoryKind = 'sealed';
+  readonly overheadMb = 0;
+  readonly hostFindings = (): readonly string[] => [];
   readonly accelerators = ['tcg'] as const;
   launches = 0;
   alive = 0;
@@ -126,11 +131,11 @@ describe('the snapshots of an image', { skip }, () => {
       accelerator: 'tcg',
       image: { manifestSha256 } as GuestImage,
       workspaces: new WorkspaceImages(spool),
-      sealedMemoryHelper: helper,
+      memories,
       overheadMb: 1,
       timeoutMs: 60_000,
     } as const;
-    return new Snapshots(context, new SnapshotStore(directory, spool, helper));
+    return new Snapshots(context, new SnapshotStore(directory, spool, memories));
   }
 
   beforeEach(() => {

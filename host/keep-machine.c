@@ -1,0 +1,156 @@
+/*
+ * Starts a virtual machine monitor in a directory of its own, with names there for files that were opened elsewhere,
+ * and sees to it that nothing of it outlives whoever asked for it: what Node.js cannot do itself.
+ *
+ * Usage: keep-machine PARENT DIRECTORY OWNER exec|namespaces [FD:own|share:NAME]... -- COMMAND [ARGUMENT]...
+ *
+ * PARENT is the process that must live on. `own` gives OWNER the very file behind the descriptor, to write to;
+ * `share` lets it read the file, or a copy where the directory is on another file system. `exec`: the command takes
+ * our place. `namespaces`: it runs below the first process of a new PID namespace, without network; that process
+ * stays root, so that the kernel tells it of our end, and its own end ends everything in the namespace.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define EXIT_FAILED 125
+#define COPY_CHUNK (1 << 20)
+
+static int fail(const char *what) {
+    fprintf(stderr, "keep-machine: %s: %s\n", what, strerror(errno));
+    return EXIT_FAILED;
+}
+
+static bool parse_number(const char *text, const char *end, long long limit, long long *number) {
+    char *stopped;
+    errno = 0;
+    *number = strtoll(text, &stopped, 10);
+    return errno == 0 && stopped != text && (end == NULL ? *stopped == '\0' : stopped == end) && *number >= 0 &&
+           *number <= limit;
+}
+
+/* Whoever comes too late to ask for word of its parent's death finds another parent. */
+static int die_with(pid_t parent) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return -1;
+    if (getppid() == parent) return 0;
+    errno = ESRCH;
+    return -1;
+}
+
+static int copy_file(int from, int directory, const char *name) {
+    struct stat status;
+    off_t offset = 0;
+    int to = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+    if (to < 0 || fstat(from, &status) < 0 || ftruncate(to, status.st_size) < 0) return -1;
+    /* Holes stay holes: memory of a guest is mostly empty. */
+    while ((offset = lseek(from, offset, SEEK_DATA)) >= 0) {
+        off_t end = lseek(from, offset, SEEK_HOLE);
+        if (end < 0 || lseek(to, offset, SEEK_SET) < 0) return -1;
+        while (offset < end) {
+            size_t chunk = end - offset > COPY_CHUNK ? COPY_CHUNK : (size_t)(end - offset);
+            if (sendfile(to, from, &offset, chunk) <= 0) return -1;
+        }
+    }
+    return errno == ENXIO ? close(to) : -1;
+}
+
+static int give(int directory, char *order, uid_t owner) {
+    char *how = strchr(order, ':');
+    char *name = how == NULL ? NULL : strchr(how + 1, ':');
+    char source[32];
+    long long fd;
+    if (name == NULL || !parse_number(order, how, 1 << 20, &fd)) {
+        errno = EINVAL;
+        return -1;
+    }
+    *name++ = '\0';
+    snprintf(source, sizeof(source), "/proc/self/fd/%lld", fd);
+    bool owned = strcmp(how + 1, "own") == 0;
+    if (owned && fchown((int)fd, owner, owner) < 0) return -1;
+    if (linkat(AT_FDCWD, source, directory, name, AT_SYMLINK_FOLLOW) == 0) return close((int)fd);
+    if (owned || errno != EXDEV) return -1;
+    return copy_file((int)fd, directory, name) < 0 ? -1 : close((int)fd);
+}
+
+/* As a shell would say it. */
+static int code_of(int status) {
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static int wait_for(pid_t child) {
+    int status;
+    while (waitpid(child, &status, 0) < 0) {
+        if (errno != EINTR) return fail("waitpid");
+    }
+    return code_of(status);
+}
+
+/* The first process of the namespace. `alive` is at its end when our parent, which has no number here, has ended. */
+static int run_first(char **command, int alive) {
+    struct pollfd parent = {.fd = alive};
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return fail("prctl");
+    if (poll(&parent, 1, 0) != 0) return EXIT_FAILED;
+    pid_t child = fork();
+    if (child < 0) return fail("fork");
+    if (child == 0) {
+        execv(command[0], command);
+        _exit(fail(command[0]));
+    }
+    return wait_for(child);
+}
+
+static int run_in_namespaces(char **command) {
+    int alive[2];
+    if (pipe2(alive, O_CLOEXEC) < 0) return fail("pipe");
+    if (unshare(CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0) return fail("unshare");
+    pid_t first = fork();
+    if (first < 0) return fail("fork");
+    if (first == 0) {
+        close(alive[1]);
+        _exit(run_first(command, alive[0]));
+    }
+    return wait_for(first);
+}
+
+int main(int count, char **arguments) {
+    long long parent;
+    long long owner;
+    int next = 5;
+    if (count < 7 || !parse_number(arguments[1], NULL, 1 << 30, &parent) ||
+        !parse_number(arguments[3], NULL, 0xfffffffeLL, &owner)) {
+        fputs("usage: keep-machine PARENT DIRECTORY OWNER exec|namespaces [FD:own|share:NAME]... -- COMMAND...\n",
+              stderr);
+        return EXIT_FAILED;
+    }
+    if (die_with((pid_t)parent) < 0) return fail("the parent");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail("no new privileges");
+    int directory = open(arguments[2], O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) return fail(arguments[2]);
+    for (; next < count && strcmp(arguments[next], "--") != 0; next++) {
+        if (give(directory, arguments[next], (uid_t)owner) < 0) return fail(arguments[next]);
+    }
+    /* Whatever else whoever started us had open is not for the command. */
+    if (close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0) return fail("close_range");
+    char **command = arguments + next + 1;
+    if (next + 1 >= count) {
+        errno = EINVAL;
+        return fail("no command");
+    }
+    if (fchdir(directory) < 0) return fail(arguments[2]);
+    if (strcmp(arguments[4], "namespaces") == 0) return run_in_namespaces(command);
+    execv(command[0], command);
+    return fail(command[0]);
+}

@@ -1,0 +1,30 @@
+import { type Readable } from 'node:stream';
+
+import { printableTail } from '../../base/printable.js';
+
+/** Of the guest's console and the monitor's messages, each. */
+const KEPT_BYTES = 16_384;
+const LAST_WORDS_LENGTH = 500;
+
+/** The last bytes of a stream that a guest may fill without end. */
+export class Tail {
+  #bytes = Buffer.alloc(0);
+
+  constructor(stream: Readable) {
+    stream.on('data', (chunk: Buffer) => {
+      this.#bytes = Buffer.concat([this.#bytes, chunk]).subarray(-KEPT_BYTES);
+    });
+  }
+
+  get text(): string {
+    return this.#bytes.toString('utf8');
+  }
+}
+
+/** The ends of several streams in one line, made printable. */
+export function lastWords(tails: readonly Tail[]): string {
+  return tails
+    .map(({ text }) => printableTail(text, LAST_WORDS_LENGTH))
+    .filter((words) => words !== '')
+    .join(' | ');
+}
