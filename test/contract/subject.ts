@@ -29,6 +29,7 @@ import {
 } from '../../src/base/process-table.js';
 import { uuidv7 } from '../../src/base/uuid.js';
 import { defaultImageDirectory } from '../../src/images/locate.js';
+import { JAILER, makeMonitor } from '../backends/firecracker/firecracker-binary.js';
 import { CollectingSink } from '../collecting-sink.js';
 
 export { CollectingSink };
@@ -124,6 +125,39 @@ export function makeQemuBackend(scratch: ScratchDirectory, parts: QemuParts = {}
   });
 }
 
+export interface FirecrackerParts {
+  readonly timeouts?: Partial<GuestTimeouts>;
+  /** False: it runs without a jail, as it does without root. */
+  readonly jailed?: boolean;
+  readonly spoolDirectory?: string;
+  readonly monitor?: VirtualMachineMonitor;
+  /** Clones that wait; null, the default: every guest boots. */
+  readonly poolSize?: number | null;
+  readonly snapshotDirectory?: string;
+}
+
+/** The real VmBackend over the real Firecracker, jailed where root runs the test, with its files in `scratch`. */
+export function makeFirecrackerBackend(scratch: ScratchDirectory, parts: FirecrackerParts = {}): VmBackend {
+  const { poolSize = null, jailed = process.getuid?.() === 0 } = parts;
+  return new VmBackend({
+    monitor: parts.monitor ?? makeMonitor(scratch, { jailer: jailed ? (JAILER ?? 'jailer') : null }),
+    imageDirectory: defaultImageDirectory(),
+    spoolDirectory: parts.spoolDirectory ?? scratch.make('spool'),
+    acceleratorFile: join(scratch.make('cache'), 'firecracker.json'),
+    timeouts: { bootMs: 120_000, collectMs: 20_000, ...parts.timeouts },
+    warm:
+      poolSize === null
+        ? null
+        : {
+            snapshotDirectory: parts.snapshotDirectory ?? scratch.make('snapshots'),
+            sealedMemoryHelper: hostHelper('sealed-memory'),
+            defaultLimits: LIMITS,
+            poolSize,
+            makesSnapshots: true,
+          },
+  });
+}
+
 export interface Candidate {
   readonly name: string;
   /** How its guests come up, of the first execution and of the last. */
@@ -135,6 +169,17 @@ export const CANDIDATES: readonly Candidate[] = [
   { name: 'process', start: 'cold', create: () => new ProcessBackend() },
   { name: 'qemu', start: 'cold', create: (scratch) => makeQemuBackend(scratch) },
   { name: 'qemu-clones', start: 'restored', create: (scratch) => makeQemuBackend(scratch, { poolSize: 0 }) },
+  { name: 'firecracker', start: 'cold', create: (scratch) => makeFirecrackerBackend(scratch) },
+  {
+    name: 'firecracker-unjailed',
+    start: 'cold',
+    create: (scratch) => makeFirecrackerBackend(scratch, { jailed: false }),
+  },
+  {
+    name: 'firecracker-clones',
+    start: 'restored',
+    create: (scratch) => makeFirecrackerBackend(scratch, { poolSize: 0 }),
+  },
 ];
 
 /** Why the backend cannot run here; null when it can. Anything but a lack of this machine is thrown. */

@@ -1,0 +1,125 @@
+import { type ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { type Duplex, type Readable } from 'node:stream';
+
+import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/errors.js';
+import { type MachineEnd, type VirtualMachine } from '../vm/machine.js';
+import { isProcessStopped } from '../vm/stopped.js';
+import { lastWords, Tail } from '../vm/tail.js';
+import { type Action, changeState, createSnapshot } from './api-actions.js';
+import { FirecrackerApi } from './api-client.js';
+import { type Cell } from './cell.js';
+import { FILES } from './machine-setup.js';
+import { VsockLink } from './vsock-link.js';
+
+/** Within which a Firecracker that was started must answer for the first time. */
+const API_TIMEOUT_MS = 15_000;
+
+/** One running Firecracker with the cell that it lives in. */
+export class FirecrackerProcess implements VirtualMachine {
+  readonly link: Duplex;
+  readonly ended: Promise<MachineEnd>;
+  readonly #child: ChildProcess;
+  readonly #cell: Cell;
+  readonly #api: FirecrackerApi;
+  readonly #output: readonly Tail[];
+  #destroyed: Promise<void> | null = null;
+
+  /** Takes ownership of the program that was just spawned (host/keep-machine), and of the cell. */
+  constructor(child: ChildProcess & { readonly stdout: Readable; readonly stderr: Readable }, cell: Cell) {
+    this.#child = child;
+    this.#cell = cell;
+    this.#output = [new Tail(child.stderr), new Tail(child.stdout)];
+    this.ended = new Promise((resolve) => {
+      child.once('error', (error) => {
+        resolve(this.#describe(`could not be started: ${error.message}`));
+      });
+      child.once('close', (code, signal) => {
+        const how = signal === null ? `exited with code ${code ?? 'unknown'}` : `was ended by ${signal}`;
+        resolve(this.#describe(how));
+      });
+    });
+    const ended = new AbortController();
+    this.#api = new FirecrackerApi(cell.socketPath(FILES.api), ended.signal);
+    this.link = new VsockLink(cell.socketPath(FILES.vsock));
+    // The link breaks whenever the machine ends; whoever reads it learns that from the end of the stream.
+    this.link.on('error', () => this.link.destroy());
+    void this.ended.then(() => {
+      ended.abort();
+      this.link.destroy();
+    });
+  }
+
+  /** Throws `vmm_failed` with what Firecracker said last; the machine is gone then. */
+  async begin(actions: Iterable<Action>): Promise<void> {
+    try {
+      await this.#api.awaitReady(API_TIMEOUT_MS);
+      await this.#api.performAll(actions);
+    } catch (error) {
+      await this.destroy();
+      const failure = asGlasshouseError(error, 'vmm_failed');
+      const { description, lastWords: words } = await this.ended;
+      const detail = words === '' ? description : `${description}; last words: ${words}`;
+      throw new GlasshouseError(failure.code, `${failure.message} (${detail})`, { cause: error });
+    }
+  }
+
+  /** Any of its processes: the one that watches, the first of the namespace, Firecracker itself. */
+  isStopped(): boolean {
+    const { pid } = this.#child;
+    if (pid === undefined || this.#hasExited()) return false;
+    return lineOfDescent(pid).some(isProcessStopped);
+  }
+
+  async pause(): Promise<void> {
+    await this.#api.perform(changeState('Paused'));
+  }
+
+  async unpause(): Promise<void> {
+    await this.#api.perform(changeState('Resumed'));
+  }
+
+  async freeze(): Promise<Uint8Array> {
+    await this.pause();
+    await this.#api.perform(createSnapshot({ snapshot_path: FILES.state, mem_file_path: FILES.memory }));
+    await this.#kill();
+    return this.#cell.take(FILES.state);
+  }
+
+  destroy(): Promise<void> {
+    this.#destroyed ??= this.#kill().then(() => this.#cell[Symbol.asyncDispose]());
+    return this.#destroyed;
+  }
+
+  async #kill(): Promise<void> {
+    if (!this.#hasExited()) this.#child.kill('SIGKILL');
+    this.link.destroy();
+    await this.ended;
+    this.#api[Symbol.dispose]();
+  }
+
+  #hasExited(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  #describe(how: string): MachineEnd {
+    return { description: `Firecracker ${how}`, lastWords: lastWords(this.#output) };
+  }
+}
+
+/** A process and what descends from it (proc_pid_task(5), "children"), in order. */
+export function lineOfDescent(pid: number): number[] {
+  const line: number[] = [];
+  for (let next: number[] = [pid]; next.length > 0; next = next.flatMap(childrenOf)) line.push(...next);
+  return line;
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim();
+    return text === '' ? [] : text.split(' ').map(Number);
+  } catch (error) {
+    if (['ENOENT', 'ESRCH'].includes(systemErrorCode(error) ?? '')) return [];
+    throw error;
+  }
+}

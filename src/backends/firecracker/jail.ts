@@ -1,0 +1,83 @@
+import { accessSync, constants, readFileSync } from 'node:fs';
+
+import { systemErrorCode } from '../../base/errors.js';
+import { type MachineShape } from '../vm/machine.js';
+import { CGROUP_PARENT, CGROUP_ROOT } from './cell.js';
+import { FILES } from './machine-setup.js';
+
+const MIB = 1024 * 1024;
+/** Descriptors that a Firecracker needs at most. */
+const MAX_OPEN_FILES = 256;
+/** Threads: one for each virtual CPU, one for the machine and one for the API; and the kernel's own for them. */
+const MAX_THREADS = 64;
+/** Memory of Firecracker itself beside its guest's, and of the kernel for it, at most. */
+const VMM_MEMORY_MB = 64;
+/** cgroup-v2, "cpu.max": of one CPU, in microseconds. */
+const CPU_PERIOD_US = 100_000;
+const CONTROLLERS = ['cpu', 'memory', 'pids'];
+
+/** Less is worth saying than a debugger would. Its log and the guest's console share stdout, which is kept in bounds. */
+const FIRECRACKER_ARGUMENTS = ['--api-sock', FILES.api, '--level', 'Warning'];
+
+export interface JailOptions {
+  readonly jailer: string;
+  readonly firecracker: string;
+  readonly base: string;
+  readonly name: string;
+  readonly user: number;
+  readonly shape: MachineShape;
+  /** Size of the largest file that the machine may write to. */
+  readonly fileBytes: number;
+  readonly hasCgroups: boolean;
+}
+
+/**
+ * The jailer with what it needs, then Firecracker's own arguments. It changes into its chroot and becomes its user; its
+ * namespaces are those that it is started in, because a jailer that makes them leaves nobody behind to watch.
+ */
+export function jailedCommand(options: JailOptions): string[] {
+  const { jailer, firecracker, base, name, user, shape, fileBytes, hasCgroups } = options;
+  return [
+    jailer,
+    ...['--id', name, '--exec-file', firecracker, '--chroot-base-dir', base],
+    ...['--uid', String(user), '--gid', String(user)],
+    ...['--resource-limit', `no-file=${MAX_OPEN_FILES}`],
+    ...['--resource-limit', `fsize=${Math.max(fileBytes, shape.memoryMb * MIB)}`],
+    ...(hasCgroups ? cgroupArguments(shape) : []),
+    ...['--', ...FIRECRACKER_ARGUMENTS],
+  ];
+}
+
+/** Without a jail: the same user as ours, whose files it can all reach. */
+export function freeCommand(firecracker: string, name: string): string[] {
+  return [firecracker, '--id', name, ...FIRECRACKER_ARGUMENTS];
+}
+
+function cgroupArguments({ cpus, memoryMb }: MachineShape): string[] {
+  const settings = [
+    `memory.max=${(memoryMb + VMM_MEMORY_MB) * MIB}`,
+    `pids.max=${MAX_THREADS}`,
+    // One more than the guest has: the devices are served beside it.
+    `cpu.max=${(cpus + 1) * CPU_PERIOD_US} ${CPU_PERIOD_US}`,
+  ];
+  return [
+    ...['--cgroup-version', '2', '--parent-cgroup', CGROUP_PARENT],
+    ...settings.flatMap((setting) => ['--cgroup', setting]),
+  ];
+}
+
+/** Why machines get no cgroup here; null when they do. */
+export function whyNoCgroups(root: string = CGROUP_ROOT): string | null {
+  let enabled: string[];
+  try {
+    enabled = readFileSync(`${root}/cgroup.subtree_control`, 'utf8').trim().split(' ');
+    accessSync(root, constants.W_OK);
+  } catch (error) {
+    if (systemErrorCode(error) === null) throw error;
+    return 'no cgroup v2 limits: there is no hierarchy that could be written to';
+  }
+  const missing = CONTROLLERS.filter((controller) => !enabled.includes(controller));
+  return missing.length === 0
+    ? null
+    : `no cgroup v2 limits: the controllers ${missing.join(', ')} are not enabled for groups`;
+}

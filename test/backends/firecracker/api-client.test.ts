@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+
+import { changeState, startInstance } from '../../../src/backends/firecracker/api-actions.js';
+import { FirecrackerApi } from '../../../src/backends/firecracker/api-client.js';
+import { ScratchDirectory } from '../../contract/subject.js';
+import { type Answer, ScriptedApi } from './scripted-api.js';
+
+const scratch = new ScratchDirectory();
+after(() => {
+  scratch[Symbol.dispose]();
+});
+
+let sockets = 0;
+const newSocket = (): string => join(scratch.path, `api-${(sockets += 1)}`);
+
+/** Asks `act` of an API that answers as said. */
+async function withApi(answer: Answer, act: (api: FirecrackerApi) => Promise<unknown>): Promise<void> {
+  const socketPath = newSocket();
+  await using _server = await ScriptedApi.listen(socketPath, answer);
+  using api = new FirecrackerApi(socketPath, new AbortController().signal);
+  await act(api);
+}
+
+const refuse =
+  (status: number, body: string): Answer =>
+  (_request, response) => {
+    response.writeHead(status).end(body);
+  };
+
+describe('the client of an API', { timeout: 60_000 }, () => {
+  it('sends method, path and body of an action', async () => {
+    const seen: string[] = [];
+    await withApi(
+      (request, response) => {
+        request.setEncoding('utf8').on('data', (text: string) => seen.push(text));
+        request.on('end', () => {
+          seen.unshift(`${request.method} ${request.url} ${request.headers['content-type']}`);
+          response.writeHead(204).end();
+        });
+      },
+      (api) => api.perform(changeState('Paused')),
+    );
+    assert.deepEqual(seen, ['PATCH /vm application/json', '{"state":"Paused"}']);
+  });
+
+  it('says what the fault was when it is refused', async () => {
+    await withApi(refuse(400, '{"fault_message":"not now"}'), (api) =>
+      assert.rejects(api.perform(startInstance()), {
+        code: 'vmm_failed',
+        message: 'Firecracker refused PUT /actions (400): not now',
+      }),
+    );
+  });
+
+  it('makes hostile words of a fault printable and short', async () => {
+    const fault = JSON.stringify({ fault_message: `\u001b[31m${'x'.repeat(10_000)}\u0007` });
+    await withApi(refuse(400, fault), (api) =>
+      assert.rejects(api.perform(startInstance()), ({ message }: Error) => {
+        assert.ok(message.length < 700 && message.endsWith('\\u{7}'));
+        return true;
+      }),
+    );
+  });
+
+  it('knows a full disk by its name', async () => {
+    await withApi(
+      refuse(400, '{"fault_message":"Cannot write: No space left on device (os error 28)"}'),
+      (api) => assert.rejects(api.perform(startInstance()), { code: 'disk_full' }),
+    );
+  });
+
+  for (const [what, body] of [
+    ['no JSON', '<html>'],
+    ['no object', 'null'],
+    ['a fault that is no text', '{"fault_message":[1]}'],
+    ['nothing', ''],
+  ] as const) {
+    it(`takes a refusal with ${what} for a refusal`, async () => {
+      await withApi(refuse(500, body), (api) =>
+        assert.rejects(api.perform(startInstance()), { code: 'vmm_failed', message: /\(500\)/ }),
+      );
+    });
+  }
+
+  it('ends an answer without end', async () => {
+    await withApi(
+      (_request, response) => {
+        const more = (): void => {
+          while (response.write('x'.repeat(65_536)));
+          response.once('drain', more);
+        };
+        more();
+      },
+      (api) =>
+        assert.rejects(api.perform(startInstance()), { code: 'vmm_failed', message: /answer without end/ }),
+    );
+  });
+
+  it('waits no longer than an action may take', async () => {
+    await withApi(
+      () => undefined,
+      (api) =>
+        assert.rejects(api.perform({ ...startInstance(), timeoutMs: 50 }), {
+          code: 'vmm_failed',
+          message: 'Firecracker did not answer PUT /actions within 0.05 s.',
+        }),
+    );
+  });
+
+  it('does not wait for a process that has ended', async () => {
+    const socketPath = newSocket();
+    const ended = new AbortController();
+    await using _server = await ScriptedApi.listen(socketPath, () => {
+      ended.abort();
+    });
+    using api = new FirecrackerApi(socketPath, ended.signal);
+    await assert.rejects(api.perform(startInstance()), { code: 'vmm_failed', message: /it has ended/ });
+  });
+
+  it('waits for an API that is not there yet', async () => {
+    const socketPath = newSocket();
+    using api = new FirecrackerApi(socketPath, new AbortController().signal);
+    const version = api.awaitReady(30_000);
+    await using _server = await ScriptedApi.listen(
+      socketPath,
+      refuse(200, '{"firecracker_version":"1.16.1"}'),
+    );
+    assert.equal(await version, '1.16.1');
+  });
+
+  it('gives up on an API that never comes', async () => {
+    using api = new FirecrackerApi(newSocket(), new AbortController().signal);
+    await assert.rejects(api.awaitReady(20), { code: 'vmm_failed', message: /did not open its API/ });
+  });
+
+  it('gives up on a stale socket that nobody listens to', async () => {
+    const socketPath = newSocket();
+    {
+      // Node.js removes the socket when its server closes; a process that is killed does not.
+      const { spawnSync } = await import('node:child_process');
+      const script = `require('node:net').createServer().listen(${JSON.stringify(socketPath)}, () => process.kill(process.pid, 'SIGKILL'))`;
+      spawnSync(process.execPath, ['-e', script]);
+    }
+    using api = new FirecrackerApi(socketPath, new AbortController().signal);
+    await assert.rejects(api.awaitReady(20), { code: 'vmm_failed', message: /did not open its API/ });
+  });
+});

@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict';
+import { chmodSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { type FirecrackerOptions } from '../../../src/backends/firecracker/firecracker-monitor.js';
+import { type MachineRequest } from '../../../src/backends/vm/machine.js';
+import { openAnonymousFile } from '../../../src/base/anonymous-file.js';
+import { hostHelper } from '../../../src/base/host-helper.js';
+import { type GuestImage } from '../../../src/images/locate.js';
+import { childProcesses, openDescriptors, ScratchDirectory } from '../../contract/subject.js';
+import { FIRECRACKER, makeMonitor, skipWithoutFirecracker } from './firecracker-binary.js';
+
+const scratch = new ScratchDirectory();
+after(() => {
+  scratch[Symbol.dispose]();
+});
+
+const BAD_FIRECRACKER = fileURLToPath(new URL('bad-firecracker.js', import.meta.url));
+const isRoot = process.getuid?.() === 0;
+const skipHelper = existsSync(hostHelper('keep-machine')) ? false : 'host/keep-machine is not built';
+let places = 0;
+
+function script(text: string): string {
+  const file = join(scratch.path, `program-${(places += 1)}`);
+  writeFileSync(file, `#!/bin/sh\n${text}\n`);
+  chmodSync(file, 0o755);
+  return file;
+}
+
+/** A monitor for which /dev/kvm is there, whatever this machine has: /dev/null can be read and written. */
+function monitorOf(changes: Partial<FirecrackerOptions>): ReturnType<typeof makeMonitor> {
+  const cellDirectory = join(scratch.make(`data-${(places += 1)}`), 'cells');
+  return makeMonitor(scratch, { kvmDevice: '/dev/null', cellDirectory, ...changes });
+}
+
+const says = (version: string): string => script(`echo ${version}`);
+const FIRECRACKER_1_16 = says('Firecracker v1.16.1');
+
+describe('looking for Firecracker', { timeout: 60_000 }, () => {
+  const refused: Readonly<Record<string, readonly [Partial<FirecrackerOptions>, string, RegExp]>> = {
+    'it is missing': [{ binary: '/absent' }, 'tool_missing', /\/absent.*glasshouse setup firecracker/],
+    'no name in PATH is it': [{ binary: 'no-such-firecracker' }, 'tool_missing', /--firecracker-bin/],
+    'it is another program': [{ binary: '/bin/true' }, 'backend_unavailable', /another program/],
+    'it is too old': [{ binary: says('Firecracker v1.13.1') }, 'backend_unavailable', /1\.14 to 1\.16/],
+    'it is too new': [{ binary: says('Firecracker v1.17.0') }, 'backend_unavailable', /1\.14 to 1\.16/],
+    'there is no KVM': [
+      { binary: FIRECRACKER_1_16, kvmDevice: '/dev/no-such-kvm' },
+      'backend_unavailable',
+      /no \/dev\/no-such-kvm: .*firmware/,
+    ],
+  };
+  for (const [what, [changes, code, message]] of Object.entries(refused)) {
+    it(`says so when ${what}`, async () => {
+      await assert.rejects(monitorOf(changes).inspect(), { code, message });
+    });
+  }
+
+  it('says so when KVM may not be used', { skip: isRoot && 'root may use everything' }, async () => {
+    const kvmDevice = join(scratch.path, 'closed');
+    writeFileSync(kvmDevice, '', { mode: 0o000 });
+    await assert.rejects(monitorOf({ binary: FIRECRACKER_1_16, kvmDevice }).inspect(), {
+      code: 'backend_unavailable',
+      message: /No permission.*group/,
+    });
+  });
+
+  it('does not take a jailer without root', { skip: isRoot && 'this is root' }, async () => {
+    const monitor = monitorOf({ binary: FIRECRACKER_1_16, jailer: says('Jailer v1.16.1') });
+    await assert.rejects(monitor.inspect(), {
+      code: 'backend_unavailable',
+      message: /needs root.*--no-jailer/,
+    });
+  });
+
+  const jailers: Readonly<Record<string, readonly [string, string, RegExp]>> = {
+    'is missing': ['/absent', 'tool_missing', /--jailer-bin/],
+    'follows symbolic links': [says('Jailer v1.14.0'), 'backend_unavailable', /symbolic links/],
+    'is of another version': [says('Jailer v1.15.1'), 'backend_unavailable', /does not belong/],
+    'is another program': ['/bin/true', 'backend_unavailable', /another program/],
+  };
+  for (const [what, [jailer, code, message]] of Object.entries(jailers)) {
+    it(`does not take a jailer that ${what}`, { skip: !isRoot && 'not root' }, async () => {
+      await assert.rejects(monitorOf({ binary: FIRECRACKER_1_16, jailer }).inspect(), { code, message });
+    });
+  }
+
+  it('notes that there is no jail', async () => {
+    const facts = await monitorOf({ binary: FIRECRACKER_1_16 }).inspect();
+    assert.equal(facts.version, 'Firecracker 1.16.1');
+    assert.match(facts.notes.join(), /without the jailer/);
+  });
+
+  it('looks again after it found nothing', async () => {
+    const binary = join(scratch.path, 'later');
+    const monitor = monitorOf({ binary });
+    await assert.rejects(monitor.inspect(), { code: 'tool_missing' });
+    writeFileSync(binary, '#!/bin/sh\necho Firecracker v1.15.1\n', { mode: 0o755 });
+    assert.equal((await monitor.inspect()).version, 'Firecracker 1.15.1');
+  });
+
+  it('makes a key of what a frozen machine depends on', async () => {
+    const shape = { accelerator: 'kvm', memoryMb: 224, cpus: 1 } as const;
+    const one = await monitorOf({ binary: FIRECRACKER_1_16 }).freezeKey(shape);
+    const older = await monitorOf({ binary: says('Firecracker v1.16.0') }).freezeKey(shape);
+    const larger = await monitorOf({ binary: FIRECRACKER_1_16 }).freezeKey({ ...shape, memoryMb: 225 });
+    assert.equal(new Set([one, older, larger]).size, 3);
+    assert.equal(await monitorOf({ binary: FIRECRACKER_1_16 }).freezeKey(shape), one);
+  });
+});
+
+/** Parts that no kernel could boot: what is tested comes before that. */
+function imageOfNothing(): GuestImage {
+  const part = (name: string): string => {
+    const file = join(scratch.path, name);
+    writeFileSync(file, Buffer.alloc(4096));
+    return file;
+  };
+  return {
+    rootPath: part('root'),
+    kernelPath: part('kernel'),
+    initramfsPath: part('initramfs'),
+  } as GuestImage;
+}
+
+function requestWith(workspace: FileHandle): MachineRequest {
+  return {
+    accelerator: 'kvm',
+    memoryMb: 128,
+    cpus: 1,
+    image: imageOfNothing(),
+    workspace,
+    memory: { kind: 'own' },
+  };
+}
+
+async function withWorkspace(act: (request: MachineRequest) => Promise<void>): Promise<void> {
+  const descriptors = openDescriptors();
+  const children = childProcesses();
+  {
+    await using workspace = await openAnonymousFile(scratch.path);
+    await workspace.truncate(1024 * 1024);
+    await act(requestWith(workspace));
+  }
+  assert.deepEqual(openDescriptors(), descriptors, 'no descriptor is left');
+  assert.deepEqual(childProcesses(), children, 'no process is left');
+}
+
+describe('a Firecracker that fails', { skip: skipHelper, timeout: 60_000 }, () => {
+  const failures: Readonly<Record<string, readonly [string, RegExp]>> = {
+    'ends-at-once': ['vmm_failed', /exited with code 7; last words: .*u\{1b\}\[31mcannot go on/],
+    'dies-between-two-calls': [
+      'vmm_failed',
+      /Firecracker did not answer PUT .*it has ended|was ended by SIGKILL/,
+    ],
+    refuses: ['vmm_failed', /refused PUT \/machine-config \(400\): no such kernel/],
+    'has-no-room': ['disk_full', /No space left/],
+  };
+  for (const [behaviour, [code, message]] of Object.entries(failures)) {
+    it(`is an error with what it said, and leaves nothing behind: ${behaviour}`, async () => {
+      const binary = script(`exec ${process.execPath} ${BAD_FIRECRACKER} ${behaviour} "$@"`);
+      const cellDirectory = join(scratch.make(`data-${(places += 1)}`), 'cells');
+      await withWorkspace(async (request) => {
+        await assert.rejects(monitorOf({ binary, cellDirectory }).launch(request), { code, message });
+      });
+      assert.deepEqual(
+        readdirSync(cellDirectory).flatMap((name) => readdirSync(join(cellDirectory, name))),
+        [],
+      );
+    });
+  }
+
+  it('is an error when its image has vanished', async () => {
+    await withWorkspace(async (request) => {
+      const image = { ...request.image, kernelPath: join(scratch.path, 'vanished') };
+      const monitor = monitorOf({ binary: FIRECRACKER_1_16 });
+      await assert.rejects(monitor.launch({ ...request, image }), { code: 'image_missing' });
+    });
+  });
+
+  it('is an error when keep-machine is missing', async () => {
+    await withWorkspace(async (request) => {
+      const monitor = monitorOf({ binary: FIRECRACKER_1_16, keeper: '/absent/keep-machine' });
+      await assert.rejects(monitor.launch(request), { code: 'vmm_failed', message: /ENOENT/ });
+    });
+  });
+});
+
+describe('a real Firecracker', { skip: skipHelper || skipWithoutFirecracker, timeout: 60_000 }, () => {
+  it('says why it does not boot what is no kernel, and leaves nothing behind', async () => {
+    await withWorkspace(async (request) => {
+      const monitor = monitorOf({ binary: FIRECRACKER ?? '' });
+      await assert.rejects(monitor.launch(request), {
+        code: 'vmm_failed',
+        message: /refused PUT \/actions \(400\)/,
+      });
+    });
+  });
+});

@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { JAILER, makeMonitor } from '../backends/firecracker/firecracker-binary.js';
+import { lineOfDescent } from '../../src/backends/firecracker/firecracker-process.js';
+import {
+  type MachineRequest,
+  type MachineShape,
+  type MonitorFacts,
+  type VirtualMachine,
+  type VirtualMachineMonitor,
+} from '../../src/backends/vm/machine.js';
+import {
+  childProcesses,
+  LIMITS,
+  makeFirecrackerBackend,
+  never,
+  reasonToSkip,
+  ScratchDirectory,
+} from '../contract/subject.js';
+import { reasonNotToMount, SmallDisk } from '../small-disk.js';
+import { assertStatus, Laboratory } from './laboratory.js';
+
+const scratch = new ScratchDirectory();
+const cellDirectory = join(scratch.path, 'data', 'cells');
+const isRoot = process.getuid?.() === 0;
+
+/** The real Firecracker, which a test can reach between its launch and the first look at it. */
+class ReachableMonitor implements VirtualMachineMonitor {
+  readonly name = 'firecracker';
+  readonly memoryKind = 'file';
+  readonly overheadMb = 16;
+  readonly accelerators = ['kvm'] as const;
+  readonly #real = makeMonitor(scratch, { jailer: isRoot ? (JAILER ?? 'jailer') : null, cellDirectory });
+  /** Called with Firecracker's own pid while the machine boots. */
+  onLaunched: ((pid: number) => void) | null = null;
+
+  hostFindings(): readonly string[] {
+    return this.#real.hostFindings();
+  }
+
+  inspect(): Promise<MonitorFacts> {
+    return this.#real.inspect();
+  }
+
+  freezeKey(shape: MachineShape): Promise<string> {
+    return this.#real.freezeKey(shape);
+  }
+
+  async launch(request: MachineRequest): Promise<VirtualMachine> {
+    const before = childProcesses();
+    const machine = await this.#real.launch(request);
+    const [pid] = childProcesses().filter((child) => !before.includes(child));
+    assert.ok(pid !== undefined, 'the monitor runs');
+    this.onLaunched?.(lineOfDescent(pid).at(-1) ?? pid);
+    return machine;
+  }
+}
+
+const monitor = new ReachableMonitor();
+const backend = makeFirecrackerBackend(scratch, { monitor });
+const skip = await reasonToSkip(backend);
+const laboratory = new Laboratory(scratch, backend);
+
+after(() => {
+  laboratory[Symbol.dispose]();
+  scratch[Symbol.dispose]();
+});
+
+/** Names of the cells that are there. */
+function cells(): string[] {
+  if (!existsSync(cellDirectory)) return [];
+  return readdirSync(cellDirectory).flatMap((program) => readdirSync(join(cellDirectory, program)));
+}
+
+describe('a Firecracker that is ended or stopped from outside', { skip: skip ?? false }, () => {
+  for (const [signal, code] of [
+    ['SIGKILL', 'guest_lost'],
+    ['SIGSTOP', 'vmm_stopped'],
+  ] as const) {
+    it(`by ${signal} while its guest boots`, async () => {
+      monitor.onLaunched = (pid) => process.kill(pid, signal);
+      const ended = await laboratory.run({});
+      assertStatus(ended, 'infra_error');
+      assert.equal(ended.error?.code, code, ended.error?.message);
+      assert.deepEqual(cells(), []);
+    });
+
+    it(`by ${signal} when the program has just started`, async () => {
+      let firecracker = 0;
+      monitor.onLaunched = (pid) => (firecracker = pid);
+      const ended = await laboratory.run({
+        program: { kind: 'command', argv: ['sleep', '1000'] },
+        onStarted: () => process.kill(firecracker, signal),
+      });
+      assertStatus(ended, 'infra_error');
+      assert.equal(ended.error?.code, code, ended.error?.message);
+      assert.deepEqual(cells(), []);
+    });
+  }
+
+  it('leaves nothing, and the next run works', async () => {
+    monitor.onLaunched = null;
+    await laboratory.assertSoundAndClean();
+    assert.deepEqual(cells(), []);
+  });
+});
+
+describe('a jailed Firecracker', { skip: skip ?? (isRoot ? false : 'not root') }, () => {
+  it('has a user of its own, a cell that is its own, and nothing else of the host', async () => {
+    let seen: { uid: number; root: string[]; kernelUid: number } | null = null;
+    let pid = 0;
+    monitor.onLaunched = (launched) => (pid = launched);
+    const ended = await laboratory.run({
+      onStarted: () => {
+        const root = `/proc/${pid}/root`;
+        seen = {
+          uid: statSync(`/proc/${pid}`).uid,
+          root: readdirSync(root).sort(),
+          kernelUid: statSync(join(root, 'kernel')).uid,
+        };
+      },
+    });
+    monitor.onLaunched = null;
+    assert.equal(ended.status, 'ok', ended.error?.message);
+    assert.ok(seen !== null);
+    const { uid, root, kernelUid } = seen as { uid: number; root: string[]; kernelUid: number };
+    assert.ok(uid >= 1_900_000_000 && kernelUid === 0);
+    assert.deepEqual(root, [
+      ...['api.sock', 'dev', 'firecracker', 'initramfs', 'kernel', 'root-disk'],
+      ...['run', 'vsock.sock', 'workspace-disk'],
+    ]);
+  });
+});
+
+const mountable = skip ?? (await reasonNotToMount(scratch));
+
+describe('a disk that is full while a snapshot is written', { skip: mountable ?? false }, () => {
+  it('is a note, and guests boot', async () => {
+    await using disk = await SmallDisk.mount(scratch, 'snapshot', '64m');
+    const small = scratch.make('disk-snapshot');
+    assert.equal(small, disk.path);
+    const onSmallDisk = makeFirecrackerBackend(scratch, {
+      poolSize: 0,
+      spoolDirectory: disk.path,
+      snapshotDirectory: scratch.make('disk-snapshot/snapshots'),
+      monitor: makeMonitor(scratch, {
+        jailer: isRoot ? (JAILER ?? 'jailer') : null,
+        cellDirectory: join(disk.path, 'cells'),
+      }),
+    });
+    await onSmallDisk.prepare(never);
+    const { snapshot, notes } = onSmallDisk.describe();
+    assert.equal(snapshot, null);
+    assert.match(notes.join(' '), /no snapshot could be made: .*(No space left|ENOSPC)/);
+    assert.deepEqual(readdirSync(scratch.make('disk-snapshot/snapshots')), []);
+    await onSmallDisk.close();
+  });
+});
+
+describe('clones of a Firecracker', { skip: skip ?? false }, () => {
+  it('wait in a pool, are passed over when they are killed there, and are made again', async () => {
+    const pooling = makeFirecrackerBackend(scratch, { monitor, poolSize: 1 });
+    const ready = (): number => pooling.gauges().find(({ name }) => name === 'pool_ready')?.value ?? 0;
+    await pooling.prepare(never);
+    using other = new Laboratory(scratch, pooling);
+    while (ready() < 1) await delay(10);
+    const pooled = await other.python('print(2+2)', { limits: LIMITS });
+    assert.equal(pooled.status, 'ok', pooled.error?.message);
+    assert.equal(Buffer.from(pooled.stdout?.kept ?? []).toString(), '4\n');
+    while (ready() < 1) await delay(10);
+    for (const pid of childProcesses()) process.kill(pid, 'SIGKILL');
+    const next = await other.python('print(2+2)', { limits: LIMITS });
+    assert.equal(next.status, 'ok', next.error?.message);
+    await pooling.close();
+    assert.deepEqual(cells(), []);
+  });
+});
