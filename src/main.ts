@@ -6,13 +6,19 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 
 import { type ExecutionBackend } from './backends/backend.js';
+import { type VirtualMachineMonitor } from './backends/vm/machine.js';
 import { type WarmOptions } from './backends/vm/vm-backend.js';
 import { makeDirectory } from './base/directory.js';
 import { GlasshouseError } from './base/errors.js';
 import { hostHelper } from './base/host-helper.js';
 import { closeInheritedDescriptors } from './base/inherited-descriptors.js';
 import { runCommandLine } from './cli/program.js';
-import { type BackendPurpose, type Services, type SettingFlags } from './cli/services.js';
+import {
+  type BackendPurpose,
+  type FirecrackerSetup,
+  type Services,
+  type SettingFlags,
+} from './cli/services.js';
 import { loadConfiguration, readSurroundings } from './config/load.js';
 import { type Configuration } from './config/settings.js';
 import { type AdmissionLimits } from './engine/admission.js';
@@ -26,34 +32,81 @@ import { type TrustedKeys } from './receipts/trusted-keys.js';
 import { type ServerDependencies } from './server/dependencies.js';
 
 const COLLECT_TIMEOUT_MS = 10_000;
+const KVM_DEVICE = '/dev/kvm';
+/** Of the data directory: a directory for each release. */
+const FIRECRACKER_DIRECTORY = 'firecracker';
 /** Of its own, that a waiting clone takes at most, in MiB; `npm run bench` prints it. */
 const CLONE_MEMORY_MB = 64;
 
-const BACKENDS: Readonly<
-  Record<string, (config: Configuration, purpose: BackendPurpose) => Promise<ExecutionBackend>>
-> = {
+type MakeBackend = (config: Configuration, purpose: BackendPurpose) => Promise<ExecutionBackend>;
+
+const BACKENDS: Readonly<Record<string, MakeBackend>> = {
   process: async () => new (await import('./backends/process/process-backend.js')).ProcessBackend(),
+  firecracker: async (config, purpose) => {
+    const { FirecrackerMonitor } = await import('./backends/firecracker/firecracker-monitor.js');
+    const programs = await firecrackerPrograms(config);
+    const monitor = new FirecrackerMonitor({
+      binary: programs.firecracker,
+      jailer: config.jailer === 'on' ? programs.jailer : null,
+      keeper: hostHelper('keep-machine'),
+      cellDirectory: privateDirectory(config, 'cells'),
+      kvmDevice: KVM_DEVICE,
+    });
+    return makeVmBackend(config, purpose, monitor, 'firecracker.json');
+  },
   qemu: async (config, purpose) => {
     // The emulator gets its own descriptors and nothing that whoever started us left open.
     closeInheritedDescriptors();
     const { QemuMonitor } = await import('./backends/qemu/qemu-monitor.js');
-    const { VmBackend } = await import('./backends/vm/vm-backend.js');
-    const spoolDirectory = privateDirectory(config, 'spool');
     const accelerators = config.accelerator === 'auto' ? (['kvm', 'tcg'] as const) : [config.accelerator];
-    return new VmBackend({
-      monitor: new QemuMonitor({
-        binary: config.qemuBin,
-        accelerators: accelerators.filter((name) => name !== 'kvm' || existsSync('/dev/kvm')),
-        runtimeDirectory: spoolDirectory,
-      }),
-      imageDirectory: config.imageDir,
-      spoolDirectory,
-      acceleratorFile: path.join(privateDirectory(config, 'cache'), 'accelerator.json'),
-      timeouts: { bootMs: config.bootTimeoutMs, collectMs: COLLECT_TIMEOUT_MS },
-      warm: config.snapshots === 'off' ? null : warmOptions(config, purpose),
+    const monitor = new QemuMonitor({
+      binary: config.qemuBin,
+      accelerators: accelerators.filter((name) => name !== 'kvm' || existsSync(KVM_DEVICE)),
+      runtimeDirectory: privateDirectory(config, 'spool'),
     });
+    return makeVmBackend(config, purpose, monitor, 'accelerator.json');
   },
 };
+
+/** Those that isolate, best first: QEMU itself prefers KVM to emulation. */
+const AUTO = [BACKENDS['firecracker'], BACKENDS['qemu']] as readonly MakeBackend[];
+
+async function makeAutoBackend(config: Configuration, purpose: BackendPurpose): Promise<ExecutionBackend> {
+  const { FirstThatWorks } = await import('./backends/first-that-works.js');
+  const [best, ...others] = await Promise.all(AUTO.map((make) => make(config, purpose)));
+  if (best === undefined) throw new GlasshouseError('internal', 'There is nothing to choose from.');
+  return new FirstThatWorks([best, ...others]);
+}
+
+async function makeVmBackend(
+  config: Configuration,
+  purpose: BackendPurpose,
+  monitor: VirtualMachineMonitor,
+  acceleratorFile: string,
+): Promise<ExecutionBackend> {
+  const { VmBackend } = await import('./backends/vm/vm-backend.js');
+  return new VmBackend({
+    monitor,
+    imageDirectory: config.imageDir,
+    spoolDirectory: privateDirectory(config, 'spool'),
+    acceleratorFile: path.join(privateDirectory(config, 'cache'), acceleratorFile),
+    timeouts: { bootMs: config.bootTimeoutMs, collectMs: COLLECT_TIMEOUT_MS },
+    warm: config.snapshots === 'off' ? null : warmOptions(config, purpose),
+  });
+}
+
+/** Those that were named, else those that were set up, else those in PATH. */
+async function firecrackerPrograms(
+  config: Configuration,
+): Promise<{ readonly firecracker: string; readonly jailer: string }> {
+  const { newestInstalled } = await import('./backends/firecracker/release.js');
+  const directory = await newestInstalled(path.join(config.dataDir, FIRECRACKER_DIRECTORY));
+  const installed = (name: string): string => (directory === null ? name : path.join(directory, name));
+  return {
+    firecracker: config.firecrackerBin === '' ? installed('firecracker') : config.firecrackerBin,
+    jailer: config.jailerBin === '' ? installed('jailer') : config.jailerBin,
+  };
+}
 
 function warmOptions(config: Configuration, purpose: BackendPurpose): WarmOptions {
   const poolSize = Math.min(config.poolSize, Math.floor(config.poolMemoryMb / CLONE_MEMORY_MB));
@@ -125,7 +178,8 @@ class ComposedServices implements Services {
   }
 
   async backend(name: string, purpose: BackendPurpose): Promise<ExecutionBackend> {
-    const make = Object.hasOwn(BACKENDS, name) ? BACKENDS[name] : undefined;
+    const make =
+      name === 'auto' ? makeAutoBackend : Object.hasOwn(BACKENDS, name) ? BACKENDS[name] : undefined;
     if (make === undefined) {
       const known = this.backendNames.join(', ');
       throw new GlasshouseError(
@@ -136,6 +190,18 @@ class ComposedServices implements Services {
     const backend = await make(this.config, purpose);
     this.#backends.push(backend);
     return backend;
+  }
+
+  async firecrackerSetup(): Promise<FirecrackerSetup> {
+    const { installRelease, pinnedRelease } = await import('./backends/firecracker/release.js');
+    const release = pinnedRelease();
+    return {
+      release,
+      install: (archive, signal) => {
+        const directory = privateDirectory(this.config, FIRECRACKER_DIRECTORY);
+        return installRelease({ release, directory, archive, signal });
+      },
+    };
   }
 
   async profiler(): Promise<Profiler> {

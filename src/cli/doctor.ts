@@ -15,8 +15,8 @@ const STYLES: Readonly<Record<ProbeReport['verdict'], Style>> = {
 };
 
 /**
- * `glasshouse doctor`: tries every backend and observation for real. Exits with 0 when all backends can run something:
- * observation is optional.
+ * `glasshouse doctor`: tries every backend and observation for real. Exits with 0 when one that isolates can run
+ * something: one of them is enough, and observation is optional.
  */
 export async function doctor(services: Services, console: Console, json: boolean): Promise<number> {
   const reports: ProbeReport[] = [];
@@ -25,7 +25,8 @@ export async function doctor(services: Services, console: Console, json: boolean
     const backend = await services.backend(name, 'command');
     reports.push(await backend.probe(new AbortController().signal));
   }
-  const canRun = reports.every((report) => report.verdict !== 'cannot');
+  const works = ({ verdict }: ProbeReport): boolean => verdict !== 'cannot';
+  const canRun = reports.some((report) => report.isolates && works(report));
   reports.push(await tryToObserve(services, console, json));
   if (json) console.json(reports);
   else for (const report of reports) printReport(console, report);
@@ -44,4 +45,5 @@ function printReport(console: Console, report: ProbeReport): void {
   console.line(`${report.backend}: ${verdict}`);
   console.line(`  seen    ${console.printable(report.detail)}`);
   if (report.advice !== null) console.line(`  to do   ${console.printable(report.advice)}`);
+  for (const finding of report.findings) console.line(`  host    ${console.printable(finding)}`);
 }

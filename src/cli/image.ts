@@ -43,8 +43,7 @@ export async function showGuestImage(services: Services, console: Console, json:
 
 /** `glasshouse image warm`: makes the snapshot that programs with the default limits are cloned from. */
 export async function warmGuestImage(services: Services, console: Console, json: boolean): Promise<number> {
-  const { backend: name } = services.config;
-  const backend = await services.backend(name === 'auto' ? 'qemu' : name, 'snapshot');
+  const backend = await services.backend(services.config.backend, 'snapshot');
   await backend.prepare(new AbortController().signal);
   const { snapshot, notes } = backend.describe();
   if (snapshot === null) {

@@ -14,7 +14,14 @@ import { defineReceiptCommands } from './receipt-commands.js';
 import { type Compose } from './services.js';
 
 /** Settings that the commands other than `serve` take as flags. */
-const COMMON: readonly SettingName[] = ['data_dir', 'image_dir', 'qemu_bin', 'accelerator'];
+const MONITOR_SETTINGS: readonly SettingName[] = [
+  'qemu_bin',
+  'accelerator',
+  'firecracker_bin',
+  'jailer_bin',
+  'jailer',
+];
+const COMMON: readonly SettingName[] = ['data_dir', 'image_dir', ...MONITOR_SETTINGS];
 const OBSERVER_SETTINGS: readonly SettingName[] = [
   'observer_dir',
   'observer_ring_bytes',
@@ -27,8 +34,7 @@ const WARM_SETTINGS: readonly SettingName[] = [
   'data_dir',
   'image_dir',
   'backend',
-  'qemu_bin',
-  'accelerator',
+  ...MONITOR_SETTINGS,
   'default_memory_mb',
   'default_cpus',
   'default_disk_mb',
@@ -92,6 +98,7 @@ function buildProgram(
   ): Command => {
     const command = parent.command(usage).exitOverride();
     for (const name of settings) command.addOption(settingOption(name));
+    if (settings.includes('jailer')) command.addOption(new Option('--no-jailer', 'the same as --jailer off'));
     command.addOption(new Option('--config <file>', 'configuration file (JSON)'));
     command.action(async () => {
       const flags = command.opts<Flags>();
@@ -223,6 +230,16 @@ function defineRest(define: Define, program: Command): void {
   )
     .description('try every backend and observation for real and say what to do')
     .option(json, 'for programs');
+  const setup = program.command('setup').description('what no distribution packages').exitOverride();
+  define(setup, 'firecracker', ['data_dir'], async (services, console, flags) =>
+    (await import('./setup-firecracker.js')).setUpFirecracker(services, console, {
+      archive: textOrNull(flags['archive']),
+      json: flags['json'] === true,
+    }),
+  )
+    .description('bring the release of Firecracker that this version was tested with')
+    .option('--archive <file>', 'take it from this file, which you brought, instead of the network')
+    .option(json, 'for programs');
   const image = program.command('image').description('the guest image').exitOverride();
   define(image, 'build', ['image_dir', 'debian_mirror'], async (services, console, flags) =>
     (await import('./image.js')).buildGuestImage(services, console, flags['json'] === true),
@@ -274,11 +291,10 @@ function settingFlags(flags: Flags): Readonly<Record<string, string>> {
   const entries = Object.entries(flags).map(
     ([name, value]) => [name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), value] as const,
   );
-  return Object.fromEntries(
-    entries.filter(
-      (entry): entry is [string, string] => isSettingName(entry[0]) && typeof entry[1] === 'string',
-    ),
+  const typed = entries.filter(
+    (entry): entry is [string, string] => isSettingName(entry[0]) && typeof entry[1] === 'string',
   );
+  return Object.fromEntries(flags['jailer'] === false ? [...typed, ['jailer', 'off']] : typed);
 }
 
 function collect(value: string, earlier: unknown): string[] {

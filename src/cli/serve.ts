@@ -8,8 +8,6 @@ import { createServer } from '../server/server.js';
 import { type Console } from './console.js';
 import { type Services } from './services.js';
 
-/** What `auto` means for the server: code that nobody vouches for runs in a virtual machine. */
-const SERVER_BACKEND = 'qemu';
 const RETENTION_INTERVAL_MS = 600_000;
 const ONE_HOUR_MS = 3_600_000;
 const BYTES_PER_MIB = 1024 * 1024;
@@ -22,16 +20,14 @@ export async function serve(services: Services, console: Console): Promise<numbe
   const stderr = pino.destination(2);
   const write = (line: string): boolean => stderr.write(redactLogLine(line, redactor));
   const logger = pino({ level: config.logLevel, base: null }, { write });
-  const backend = await services.backend(
-    config.backend === 'auto' ? SERVER_BACKEND : config.backend,
-    'server',
-  );
+  // `auto` is among those that keep what runs apart from this machine.
+  const backend = await services.backend(config.backend, 'server');
   await backend.prepare(stop.first);
   const description = backend.describe();
   if (description.isolation === 'none') {
     throw new GlasshouseError(
       'configuration_invalid',
-      `The server runs code that nobody vouches for; the backend ${backend.name} would run it on this machine. Choose --backend ${SERVER_BACKEND}.`,
+      `The server runs code that nobody vouches for; the backend ${backend.name} would run it on this machine. Choose --backend auto.`,
     );
   }
   logger.info({ backend: description }, 'backend ready');

@@ -15,6 +15,13 @@ export type SettingFlags = Readonly<Record<string, string>>;
 /** A server keeps clones waiting; a command, which runs one program, makes no snapshot for it either. */
 export type BackendPurpose = 'command' | 'snapshot' | 'server';
 
+/** A release of Firecracker and what brings it. */
+export interface FirecrackerSetup {
+  readonly release: { readonly version: string; readonly sha256: string; readonly url: string };
+  /** Resolves to where it is now. `archive`: a file that somebody brought; null: from the network. */
+  install(archive: string | null, signal: AbortSignal): Promise<string>;
+}
+
 /**
  * What main.ts composes for the commands. Every part is made when it is first asked for, so that a command pays
  * only for what it uses.
@@ -27,7 +34,9 @@ export interface Services extends AsyncDisposable {
   keyRing(): Promise<KeyRing>;
   /** What adds receipts to the store and its log. */
   writer(): Promise<ReceiptWriter>;
+  /** `auto`: the first one that isolates and works here. */
   backend(name: string, purpose: BackendPurpose): Promise<ExecutionBackend>;
+  firecrackerSetup(): Promise<FirecrackerSetup>;
   /** What observes commands on this host. */
   profiler(): Promise<Profiler>;
   /** The receipt file of a stored receipt: what `glasshouse verify` takes. Throws `not_found`. */

@@ -80,19 +80,37 @@ export const SETTINGS = {
       'Further names that a request may have in its Host header. When any is given, or the server listens on a loopback address, all other names are refused.',
   },
   backend: choice(
-    ['auto', 'qemu', 'process'],
+    ['auto', 'firecracker', 'qemu', 'process'],
     'auto',
-    'Where executions run. `auto`: `qemu` for the server, `process` for commands on the CLI.',
+    'Where executions run. `auto`: for the server `firecracker` where a guest boots on it, else `qemu`; for commands on the CLI `process`.',
   ),
   qemu_bin: {
     kind: 'text',
     default: 'qemu-system-x86_64',
     description: 'The QEMU program: a name that is looked up in PATH, or an absolute path.',
   },
+  firecracker_bin: {
+    kind: 'text',
+    default: '',
+    defaultText: 'what `glasshouse setup firecracker` has brought, else `firecracker` in PATH',
+    description:
+      'The Firecracker program, 1.14 to 1.16: a name that is looked up in PATH, or an absolute path.',
+  },
+  jailer_bin: {
+    kind: 'text',
+    default: '',
+    defaultText: 'the same for `jailer`',
+    description: 'The jailer of the same version: a name that is looked up in PATH, or an absolute path.',
+  },
+  jailer: choice(
+    ['on', 'off'],
+    'on',
+    'Whether Firecracker is jailed, which needs root. `off`, or the flag `--no-jailer`: for development; receipts say so.',
+  ),
   accelerator: choice(
     ['auto', 'kvm', 'tcg'],
     'auto',
-    'How virtual machines run. `auto`: KVM where a guest really boots on it, else emulation.',
+    'How QEMU runs virtual machines. `auto`: KVM where a guest really boots on it, else emulation.',
   ),
   snapshots: choice(
     ['on', 'off'],

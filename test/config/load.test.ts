@@ -162,7 +162,7 @@ describe('refused', () => {
   it('is a choice that does not exist, naming those that do', () => {
     assert.throws(
       () => load({ environment: { GLASSHOUSE_BACKEND: 'docker' } }),
-      refused(/GLASSHOUSE_BACKEND: "docker" is not known: give one of auto, qemu, process/u),
+      refused(/GLASSHOUSE_BACKEND: "docker" is not known: give one of auto, firecracker, qemu, process/u),
     );
   });
 

@@ -64,16 +64,23 @@ describe('glasshouse doctor', TIME_LIMIT, () => {
     using installation = new Installation();
     const { code, stdout, stderr } = await installation.call(['doctor', '--json']);
     assert.deepEqual([code, stderr], [0, '']);
-    const reports = JSON.parse(stdout) as { backend: string; verdict: string; detail: string }[];
+    const reports = JSON.parse(stdout) as {
+      backend: string;
+      verdict: string;
+      detail: string;
+      findings: string[];
+    }[];
     assert.deepEqual(
       reports.map(({ backend }) => backend),
-      ['process', 'qemu', 'observation'],
+      ['process', 'firecracker', 'qemu', 'observation'],
     );
     assert.equal(reports[0]?.verdict, 'works');
-    assert.match(reports[1]?.verdict ?? '', /^works(_without_acceleration)?$/);
-    assert.match(reports[1]?.detail ?? '', /QEMU \d+\.\d+\.\d+ booted a guest on (kvm|tcg)/);
+    assert.match(reports[2]?.verdict ?? '', /^works(_without_acceleration)?$/);
+    assert.match(reports[2]?.detail ?? '', /QEMU \d+\.\d+\.\d+ booted a guest on (kvm|tcg)/);
     // Whether it works is this machine's affair; that it was tried is ours.
-    assert.match(reports[2]?.verdict ?? '', /^(works|cannot)$/);
+    assert.match(reports[1]?.verdict ?? '', /^(works|cannot)$/);
+    assert.equal(reports[1]?.findings.length, 7);
+    assert.match(reports[3]?.verdict ?? '', /^(works|cannot)$/);
   });
 
   it('says what to do about a backend that cannot', async () => {
