@@ -21,7 +21,7 @@ import { freshUser } from '../vm/unprivileged-user.js';
 import { Cell, sweepCells } from './cell.js';
 import { FirecrackerProcess } from './firecracker-process.js';
 import { hostFindings } from './host-guide.js';
-import { freeCommand, jailedCommand, whyNoCgroups } from './jail.js';
+import { enableCgroups, freeCommand, jailedCommand, whyNoCgroups } from './jail.js';
 import { bootActions, cloneAction, FILES } from './machine-setup.js';
 import { assertSafeJailer, assertSupported, versionOf } from './versions.js';
 
@@ -163,6 +163,7 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
     if (jailer !== null) {
       requireRoot();
       assertSafeJailer(await versionOf('Jailer', jailer), version);
+      enableCgroups();
     }
     requireKvm(kvmDevice);
     makeDirectory(cellDirectory, 0o700);

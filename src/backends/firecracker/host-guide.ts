@@ -45,7 +45,7 @@ function samepageMerging(run: string | null): string {
 function nestedPaging(ept: string | null, npt: string | null): string {
   const value = ept ?? npt;
   if (value === null)
-    return 'change: no module of KVM is loaded for this processor; "modprobe kvm_intel" or kvm_amd';
+    return 'change: neither kvm_intel nor kvm_amd says whether it uses nested paging; "modprobe" the one for this processor';
   return /^[Y1]$/.test(value)
     ? 'ok: nested paging'
     : 'change: KVM runs without nested paging (ept, npt), which is slow and rarely tested';

@@ -1,4 +1,4 @@
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs';
 
 import { systemErrorCode } from '../../base/errors.js';
 import { type MachineShape } from '../vm/machine.js';
@@ -64,6 +64,21 @@ function cgroupArguments({ cpus, memoryMb }: MachineShape): string[] {
     ...['--cgroup-version', '2', '--parent-cgroup', CGROUP_PARENT],
     ...settings.flatMap((setting) => ['--cgroup', setting]),
   ];
+}
+
+/**
+ * Enables the controllers for groups where nobody has done it yet, as the jailer would. A host whose own processes are in
+ * the way, or that gives us no hierarchy to write to, refuses, which whyNoCgroups() then says.
+ */
+export function enableCgroups(root: string = CGROUP_ROOT): void {
+  if (whyNoCgroups(root) === null) return;
+  try {
+    writeFileSync(`${root}/cgroup.subtree_control`, CONTROLLERS.map((name) => `+${name}`).join(' '), {
+      flag: 'r+',
+    });
+  } catch (error) {
+    if (systemErrorCode(error) === null) throw error;
+  }
 }
 
 /** Why machines get no cgroup here; null when they do. */

@@ -34,7 +34,6 @@ const ENTROPY_BUCKET = { size: 65_536, refill_time: 1_000 };
  */
 const BOOT_ARGUMENTS = [
   ...guestKernelParameters('k', ['cmos_init', 'i8042_init']),
-  'pci=off',
   'glasshouse_link=vsock',
 ].join(' ');
 

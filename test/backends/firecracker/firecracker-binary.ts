@@ -1,9 +1,11 @@
+import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
 
 import {
   type FirecrackerOptions,
   FirecrackerMonitor,
 } from '../../../src/backends/firecracker/firecracker-monitor.js';
+import { asGlasshouseError } from '../../../src/base/errors.js';
 import { findProgram } from '../../../src/base/find-program.js';
 import { hostHelper } from '../../../src/base/host-helper.js';
 import { type ScratchDirectory } from '../../contract/subject.js';
@@ -28,4 +30,31 @@ export function makeMonitor(
     kvmDevice: '/dev/kvm',
     ...changes,
   });
+}
+
+/** The same with its cells in a directory that others share. */
+export function makeMonitorIn(
+  cellDirectory: string,
+  options: { readonly jailed: boolean },
+): FirecrackerMonitor {
+  return new FirecrackerMonitor({
+    binary: FIRECRACKER ?? 'firecracker',
+    jailer: options.jailed ? (JAILER ?? 'jailer') : null,
+    keeper: hostHelper('keep-machine'),
+    cellDirectory,
+    kvmDevice: '/dev/kvm',
+  });
+}
+
+/** Why no real Firecracker can be started here, whether or not it can run a guest; null when one can. */
+export function reasonNotToStart(jailed: boolean): string | null {
+  if (FIRECRACKER === null) return 'no firecracker at hand';
+  if (jailed && JAILER === null) return 'no jailer at hand';
+  if (jailed && process.getuid?.() !== 0) return 'not root';
+  try {
+    accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
+    return null;
+  } catch (error) {
+    return asGlasshouseError(error).message;
+  }
 }
