@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { contentDigest, fingerprint, isStamped, writeStamp } from './fingerprint.mjs';
 import { inRepository } from './paths.mjs';
-import { runLogged } from './processes.mjs';
+import { runLogged, toolEnvironment } from './processes.mjs';
 import { withProgress } from './progress.mjs';
 
 const directory = inRepository('dist', 'src', 'bundle');
@@ -63,8 +63,20 @@ async function storeCompiledCode(signal) {
   try {
     const program = inRepository('scripts', 'lib', 'code-cache.cjs');
     const args = [program, bundle, 'run', '--no-receipt', '--data-dir', data, '--', 'true'];
-    await runLogged(process.execPath, args, { log: inRepository('build', 'logs', 'bundle.log'), signal });
+    const log = inRepository('build', 'logs', 'bundle.log');
+    await runLogged(process.execPath, args, { log, signal, env: withoutSettings(toolEnvironment) });
   } finally {
     rmSync(data, { recursive: true, force: true });
   }
+}
+
+/**
+ * Settings of the environment are for what the user runs. Among them are some that set-up or the lab has and the
+ * program does not know.
+ *
+ * @param {NodeJS.ProcessEnv} environment
+ * @returns {NodeJS.ProcessEnv}
+ */
+export function withoutSettings(environment) {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith('GLASSHOUSE_')));
 }
