@@ -10,11 +10,16 @@ interface TestFiles {
 }
 
 // The scripts run before anything is compiled, so that they are not part of the compilation.
-const { selectTestFiles, findTestFiles } = (await import(
+const { selectTestFiles, findTestFiles, findLabTestFiles, withOneOf } = (await import(
   new URL('scripts/lib/test-files.mjs', repository).href
 )) as {
   selectTestFiles: (files: readonly string[], args: readonly string[]) => TestFiles;
   findTestFiles: () => readonly string[];
+  findLabTestFiles: () => readonly string[];
+  withOneOf: (files: readonly string[], parts: readonly string[]) => readonly string[];
+};
+const { withoutSettings } = (await import(new URL('scripts/lib/bundle.mjs', repository).href)) as {
+  withoutSettings: (environment: NodeJS.ProcessEnv) => NodeJS.ProcessEnv;
 };
 const { installedPackages } = (await import(new URL('scripts/lib/debian-packages.mjs', repository).href)) as {
   installedPackages: (listing: string) => ReadonlySet<string>;
@@ -50,6 +55,29 @@ describe('selectTestFiles', () => {
 
   it('finds this very file', () => {
     assert.ok(findTestFiles().includes('scripts/set-up.test.ts'));
+  });
+});
+
+describe('the tests of the lab', () => {
+  it('are those that only it can run, and all of Firecracker', () => {
+    const elsewhere = findTestFiles();
+    for (const file of findLabTestFiles()) {
+      assert.match(file, /\.lab\.test\.ts$|firecracker/);
+      assert.equal(elsewhere.includes(file), !file.endsWith('.lab.test.ts'), file);
+    }
+  });
+
+  it('can be chosen by a part of their path', () => {
+    const files = ['a/b.lab.test.ts', 'contract/firecracker.test.ts'];
+    assert.deepEqual(withOneOf(files, []), files);
+    assert.deepEqual(withOneOf(files, ['firecracker', 'c']), ['contract/firecracker.test.ts']);
+  });
+});
+
+describe('the run whose compiled code is kept', () => {
+  it('has no settings of whoever sets up: the program may not know them', () => {
+    const environment = { PATH: '/bin', GLASSHOUSE_DEBIAN_MIRROR: 'http://mirror', GLASSHOUSE_PORT: 'x' };
+    assert.deepEqual(withoutSettings(environment), { PATH: '/bin' });
   });
 });
 
