@@ -1,0 +1,24 @@
+/** What the outer guest is booted for. */
+export type LabJob =
+  | { readonly kind: 'tests'; readonly files: readonly string[] }
+  | { readonly kind: 'shell'; readonly command: string };
+
+/**
+ * The job as a script of sh.
+ *
+ * @param environment lines that come first
+ */
+export function jobScript(job: LabJob, environment: readonly string[]): string {
+  return [...environment, jobCommand(job), ''].join('\n');
+}
+
+function jobCommand(job: LabJob): string {
+  if (job.kind === 'shell') return job.command;
+  const flags = ['--test', '--test-concurrency=1', '--test-reporter=spec'];
+  return ['exec', 'node', ...flags, ...job.files].map(quoted).join(' ');
+}
+
+/** A word of sh that stands for itself. */
+function quoted(word: string): string {
+  return /^[\w./=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
