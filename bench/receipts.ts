@@ -41,6 +41,10 @@ export async function benchReceipts(count: number): Promise<void> {
       // The first round warms everything up.
       if (round >= 0) for (const name of ['bare', 'one', 'many'] as const) rates[name].push(measured[name]);
     }
+    console.log(
+      `bare inserts: ${(await sampleReceipt()).receipt.envelopeBytes.length} bytes in one table without an index, one transaction and one ` +
+        'sync each, one after the other; a receipt is rows in seven tables, their indexes, its signature and hashes',
+    );
     printRate('bare insert, synchronous=FULL', rates.bare, rates.bare);
     printRate('receipt, one writer', rates.one, rates.bare);
     printRate(`receipt, ${AT_ONCE} at once`, rates.many, rates.bare);
@@ -56,7 +60,10 @@ export async function benchReceipts(count: number): Promise<void> {
   }
 }
 
-/** The least that a durable record can cost here: one row of the size of an envelope, in a transaction of its own. */
+/**
+ * The least that a durable record can cost here: one row of the size of an envelope, in a transaction of its own. SQLite
+ * has one writer at a time: 32 at once would be the same transactions, one after the other.
+ */
 class BareTable implements Disposable {
   readonly #database: Database.Database;
   readonly #row: Uint8Array;

@@ -1,6 +1,7 @@
 import { GlasshouseError } from '../base/errors.js';
 
-const PIECE_BYTES = 0x8000; // String.fromCharCode takes its bytes as arguments; stacks are small
+const DIGITS = new TextEncoder().encode('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');
+const PADDING = 0x3d;
 
 /**
  * The last four characters when there is padding; before it only those digits whose unused bits are zero, so that no
@@ -8,14 +9,19 @@ const PIECE_BYTES = 0x8000; // String.fromCharCode takes its bytes as arguments;
  */
 const PADDED_END = /^(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$/;
 
-/** RFC 4648 section 4: the standard alphabet, padded. */
+/** RFC 4648 section 4: the standard alphabet, padded. By hand: btoa() takes a string, which costs more than the digits. */
 export function encodeBase64(bytes: Uint8Array): string {
-  let binary = '';
-  for (let start = 0; start < bytes.length; start += PIECE_BYTES) {
-    const piece: ArrayLike<number> = bytes.subarray(start, start + PIECE_BYTES);
-    binary += String(Reflect.apply(String.fromCharCode, null, piece)); // far faster than spreading typed arrays
+  const text = new Uint8Array(4 * Math.ceil(bytes.length / 3));
+  for (let from = 0, to = 0; from < bytes.length; from += 3, to += 4) {
+    const group = ((bytes[from] ?? 0) << 16) | ((bytes[from + 1] ?? 0) << 8) | (bytes[from + 2] ?? 0);
+    text[to] = DIGITS[group >> 18] ?? 0;
+    text[to + 1] = DIGITS[(group >> 12) & 63] ?? 0;
+    text[to + 2] = DIGITS[(group >> 6) & 63] ?? 0;
+    text[to + 3] = DIGITS[group & 63] ?? 0;
   }
-  return btoa(binary);
+  const rest = bytes.length % 3;
+  if (rest > 0) text.fill(PADDING, text.length - 3 + rest);
+  return new TextDecoder().decode(text);
 }
 
 /** Whether this is exactly what encodeBase64 makes of some bytes. */
