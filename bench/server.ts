@@ -3,14 +3,10 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+
+import { COLLECTS_GARBAGE } from './garbage-on-signal.js';
 
 const GAUGE_INTERVAL_MS = 100;
-const COLLECTS_GARBAGE = [
-  '--expose-gc',
-  '--import',
-  fileURLToPath(new URL('collect-garbage.js', import.meta.url)),
-];
 
 /** What a server has of its machine. */
 export interface Holdings {

@@ -2,13 +2,15 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { COLLECTS_GARBAGE } from '../garbage-on-signal.js';
 import { median, printGoal } from '../measure.js';
 import { ObservedCommand } from './observed-command.js';
 import { run } from './processes.js';
 import { type Bench, lastRun } from './watchers.js';
 
 const EVENTS = 2_000_000;
-const LOOK_EVERY_MS = 100;
+/** Between asking for the garbage to be collected and looking: more than that takes. */
+const COLLECT_MS = 250;
 const QUARTERS = 4;
 const MOST_GROWTH_MB = 10;
 const KB_PER_MB = 1e6 / 1024;
@@ -43,11 +45,12 @@ export async function measureMemory(bench: Bench): Promise<void> {
   run(['cc', '-O2', '-o', program, `${program}.c`], bench.directory);
   const holdings: Holding[] = [];
   {
-    await using command = await ObservedCommand.start(bench, [program]);
+    await using command = await ObservedCommand.start(bench, [program], COLLECTS_GARBAGE);
     while (!command.hasEnded) {
+      command.collectGarbage();
+      await delay(COLLECT_MS);
       const holding = holdingOf(command);
       if (holding !== null) holdings.push(holding);
-      await delay(LOOK_EVERY_MS);
     }
   }
   report(bench, holdings);

@@ -20,14 +20,24 @@ export class ObservedCommand implements AsyncDisposable {
     this.observerPid = observerOf(glasshousePid);
   }
 
-  /** The command has to write something when it runs. */
-  static async start(bench: Bench, argv: Argv): Promise<ObservedCommand> {
-    const [program, ...args] = glasshouse(bench, '', 'observed', ['--profile', 'required']).wrap(argv);
+  /** The command has to write something when it runs. `nodeOptions` are for Glasshouse. */
+  static async start(
+    bench: Bench,
+    argv: Argv,
+    nodeOptions: readonly string[] = [],
+  ): Promise<ObservedCommand> {
+    const watcher = glasshouse(bench, '', 'observed', ['--profile', 'required'], nodeOptions);
+    const [program, ...args] = watcher.wrap(argv);
     const child = spawn(program, args, { cwd: bench.directory, stdio: ['pipe', 'pipe', 'inherit'] });
     const exited = once(child, 'exit');
     await once(child.stdout, 'data');
     child.stdout.resume();
     return new ObservedCommand(child, exited, child.pid ?? 0);
+  }
+
+  /** Of Glasshouse, started with COLLECTS_GARBAGE: without them the signal ends it. */
+  collectGarbage(): void {
+    this.#child.kill('SIGUSR2');
   }
 
   get hasEnded(): boolean {

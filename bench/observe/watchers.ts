@@ -53,9 +53,11 @@ export function glasshouse(
   name: string,
   kind: Watcher['kind'],
   options: readonly string[],
+  nodeOptions: readonly string[] = [],
 ): Watcher {
   const own = ['--data-dir', path.join(directory, 'data'), '--receipt', receiptFile(directory)];
-  return { name, kind, wrap: (argv) => [process.execPath, main, 'run', ...own, ...options, '--', ...argv] };
+  const start = [...nodeOptions, main, 'run', ...own, ...options, '--'];
+  return { name, kind, wrap: (argv) => [process.execPath, ...start, ...argv] };
 }
 
 /** What the last run under Glasshouse was. */
