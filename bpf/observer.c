@@ -26,7 +26,7 @@
 #define EXIT_BROKEN 1
 #define EXIT_USAGE 2
 #define EXIT_NOT_OBSERVING 3
-#define NAP_MS 10
+#define NAP_MS 50
 #define SHORT_NAP_MS 1
 #define WAIT_MS 100
 #define HEARTBEAT_NS 1000000000u
@@ -217,7 +217,7 @@ static bool tree_has_ended(const struct observer *observer) {
 
 /*
  * A wakeup costs the command some 4 us, so there is one per batch: while records come, the kernel is told not to wake
- * the reader, who looks every 10 ms by itself; only when nothing came does it ask to be woken.
+ * the reader, who looks every 50 ms by itself; only when nothing came does it ask to be woken.
  */
 static int watch(struct observer *observer, struct failure *failure) {
     uint32_t *reader = &observer->programs.counters->reader;
