@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 
 import { jobScript } from './job.js';
 
+const REPOSITORY = new URL('../../../', import.meta.url);
+
 function run(script: string): { readonly status: number | null; readonly stdout: string } {
-  const { status, stdout } = spawnSync('sh', ['-c', script], { encoding: 'utf8' });
+  const { status, stdout } = spawnSync('sh', ['-c', script], { cwd: REPOSITORY, encoding: 'utf8' });
   return { status, stdout };
 }
 
@@ -22,7 +27,25 @@ describe('the job of the lab', () => {
       'exec ',
       '',
     );
-    const words = ['--test', '--test-concurrency=1', '--test-reporter=spec', ...files];
-    assert.deepEqual(run(script), { status: 0, stdout: `${words.join('\n')}\n` });
+    const { status, stdout } = run(script);
+    const words = stdout.trimEnd().split('\n');
+    assert.equal(status, 0);
+    assert.deepEqual(words.slice(0, 2), ['--test', '--test-concurrency=1']);
+    assert.deepEqual(words.slice(-files.length), files);
+  });
+
+  it('fails when a test of the lab alone is skipped', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'glasshouse-lab-job-'));
+    const skipped = "require('node:test').describe('all of it', { skip: 'no kvm' }, () => {});";
+    // As the contract is, which several test files share.
+    writeFileSync(join(directory, 'contract.js'), skipped);
+    writeFileSync(join(directory, 'some.lab.test.js'), "require('./contract.js');");
+    writeFileSync(join(directory, 'some.test.js'), "require('./contract.js');");
+    const runTest = (name: string): ReturnType<typeof run> =>
+      // Node.js would take itself for a part of the run that this test is in.
+      run(`unset NODE_TEST_CONTEXT\n${jobScript({ kind: 'tests', files: [join(directory, name)] }, [])}`);
+    assert.equal(runTest('some.lab.test.js').status, 1);
+    assert.equal(runTest('some.test.js').status, 0);
+    rmSync(directory, { recursive: true });
   });
 });

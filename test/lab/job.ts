@@ -1,3 +1,9 @@
+/** The one that people read, and the one that fails a run in which something was skipped. */
+const REPORTERS = [
+  ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
+  ...['--test-reporter=./dist/test/lab/no-skips.js', '--test-reporter-destination=stderr'],
+];
+
 /** What the outer guest is booted for. */
 export type LabJob =
   | { readonly kind: 'tests'; readonly files: readonly string[] }
@@ -14,7 +20,7 @@ export function jobScript(job: LabJob, environment: readonly string[]): string {
 
 function jobCommand(job: LabJob): string {
   if (job.kind === 'shell') return job.command;
-  const flags = ['--test', '--test-concurrency=1', '--test-reporter=spec'];
+  const flags = ['--test', '--test-concurrency=1', ...REPORTERS];
   return ['exec', 'node', ...flags, ...job.files].map(quoted).join(' ');
 }
 
