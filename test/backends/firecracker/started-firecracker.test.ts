@@ -12,7 +12,12 @@ import { type VirtualMachine } from '../../../src/backends/vm/machine.js';
 import { isProcessStopped } from '../../../src/backends/vm/stopped.js';
 import { openAnonymousFile } from '../../../src/base/anonymous-file.js';
 import { hasEnded, readProcess } from '../../../src/base/process-table.js';
-import { defaultImageDirectory, type GuestImage, openImage } from '../../../src/images/locate.js';
+import {
+  defaultImageDirectory,
+  type GuestImage,
+  isUnchanged,
+  openImage,
+} from '../../../src/images/locate.js';
 import { childProcesses, openDescriptors, ScratchDirectory } from '../../contract/subject.js';
 import { makeMonitorIn, reasonNotToStart } from './firecracker-binary.js';
 
@@ -100,6 +105,14 @@ for (const jailed of [true, false]) {
             );
           return Promise.resolve();
         });
+      });
+
+      it('leaves no trace in the image, which would be verified anew for every execution', async () => {
+        await withMachine(() => {
+          assert.ok(image !== null && isUnchanged(image), 'while it runs');
+          return Promise.resolve();
+        });
+        assert.ok(image !== null && isUnchanged(image), 'afterwards');
       });
 
       it('is seen to be stopped, and can be ended all the same', async () => {
