@@ -2,16 +2,19 @@
  * Starts a virtual machine monitor in a directory of its own, with names there for files that were opened elsewhere,
  * and sees to it that nothing of it outlives whoever asked for it: what Node.js cannot do itself.
  *
- * Usage: keep-machine PARENT DIRECTORY OWNER exec|namespaces [FD:own|share:NAME]... -- COMMAND [ARGUMENT]...
+ * Usage: keep-machine PARENT DIRECTORY OWNER exec|namespaces [FD:own|share|view:NAME]... -- COMMAND [ARGUMENT]...
  *
  * PARENT is the process that must live on. `own` gives OWNER the very file behind the descriptor, to write to;
- * `share` lets it read the file, or a copy where the directory is on another file system. `exec`: the command takes
- * our place. `namespaces`: it runs below the first process of a new PID namespace, without network; that process
- * stays root, so that the kernel tells it of our end, and its own end ends everything in the namespace.
+ * `share` lets it read the file, or a copy where the directory is on another file system. `view` lets it read the file
+ * and leaves no trace in it: a link would change the times by which others know that nobody has touched it.
+ * `exec`: the command takes our place; a view is a symbolic link. `namespaces`: it runs below the first process of a
+ * new PID namespace, without network, and a view is mounted there; that process stays root, so that the kernel tells
+ * it of our end, and its own end ends everything in the namespace.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <sched.h>
@@ -20,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -28,6 +32,16 @@
 
 #define EXIT_FAILED 125
 #define COPY_CHUNK (1 << 20)
+#define MAX_VIEWS 8
+
+/* Files that are mounted once there is a mount namespace to do it in; detached mounts until then. */
+struct views {
+    int count;
+    struct {
+        int tree;
+        const char *name;
+    } of[MAX_VIEWS];
+};
 
 static int fail(const char *what) {
     fprintf(stderr, "keep-machine: %s: %s\n", what, strerror(errno));
@@ -67,7 +81,44 @@ static int copy_file(int from, int directory, const char *name) {
     return errno == ENXIO ? close(to) : -1;
 }
 
-static int give(int directory, char *order, uid_t owner) {
+/* For a command that sees the same files as we do. */
+static int link_view(const char *source, int directory, const char *name) {
+    char path[PATH_MAX];
+    ssize_t length = readlink(source, path, sizeof(path) - 1);
+    if (length < 0) return -1;
+    path[length] = '\0';
+    return symlinkat(path, directory, name);
+}
+
+static int keep_view(int fd, const char *name, struct views *views) {
+    if (views->count == MAX_VIEWS) {
+        errno = E2BIG;
+        return -1;
+    }
+    int tree = open_tree(fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (tree < 0) return -1;
+    views->of[views->count].tree = tree;
+    views->of[views->count++].name = name;
+    return 0;
+}
+
+/* In the new mount namespace, from which nothing spreads into the one that it was copied from. */
+static int mount_views(const char *path, const struct views *views) {
+    struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+    if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0) return -1;
+    int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) return -1;
+    for (int i = 0; i < views->count; i++) {
+        int tree = views->of[i].tree;
+        int place = openat(directory, views->of[i].name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+        if (place < 0 || close(place) < 0) return -1;
+        if (mount_setattr(tree, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0) return -1;
+        if (move_mount(tree, "", directory, views->of[i].name, MOVE_MOUNT_F_EMPTY_PATH) < 0) return -1;
+    }
+    return fchdir(directory) < 0 ? -1 : close(directory);
+}
+
+static int give(int directory, char *order, uid_t owner, struct views *views) {
     char *how = strchr(order, ':');
     char *name = how == NULL ? NULL : strchr(how + 1, ':');
     char source[32];
@@ -78,6 +129,10 @@ static int give(int directory, char *order, uid_t owner) {
     }
     *name++ = '\0';
     snprintf(source, sizeof(source), "/proc/self/fd/%lld", fd);
+    if (strcmp(how + 1, "view") == 0) {
+        int given = views == NULL ? link_view(source, directory, name) : keep_view((int)fd, name, views);
+        return given < 0 ? -1 : close((int)fd);
+    }
     bool owned = strcmp(how + 1, "own") == 0;
     if (owned && fchown((int)fd, owner, owner) < 0) return -1;
     if (linkat(AT_FDCWD, source, directory, name, AT_SYMLINK_FOLLOW) == 0) return close((int)fd);
@@ -112,10 +167,11 @@ static int run_first(char **command, int alive) {
     return wait_for(child);
 }
 
-static int run_in_namespaces(char **command) {
+static int run_in_namespaces(char **command, const char *directory, const struct views *views) {
     int alive[2];
     if (pipe2(alive, O_CLOEXEC) < 0) return fail("pipe");
-    if (unshare(CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0) return fail("unshare");
+    if (unshare(CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS) < 0) return fail("unshare");
+    if (mount_views(directory, views) < 0) return fail("the views");
     pid_t first = fork();
     if (first < 0) return fail("fork");
     if (first == 0) {
@@ -131,16 +187,18 @@ int main(int count, char **arguments) {
     int next = 5;
     if (count < 7 || !parse_number(arguments[1], NULL, 1 << 30, &parent) ||
         !parse_number(arguments[3], NULL, 0xfffffffeLL, &owner)) {
-        fputs("usage: keep-machine PARENT DIRECTORY OWNER exec|namespaces [FD:own|share:NAME]... -- COMMAND...\n",
+        fputs("usage: keep-machine PARENT DIRECTORY OWNER exec|namespaces [FD:own|share|view:NAME]... -- COMMAND...\n",
               stderr);
         return EXIT_FAILED;
     }
+    struct views views = {.count = 0};
+    bool contained = strcmp(arguments[4], "namespaces") == 0;
     if (die_with((pid_t)parent) < 0) return fail("the parent");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail("no new privileges");
     int directory = open(arguments[2], O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) return fail(arguments[2]);
     for (; next < count && strcmp(arguments[next], "--") != 0; next++) {
-        if (give(directory, arguments[next], (uid_t)owner) < 0) return fail(arguments[next]);
+        if (give(directory, arguments[next], (uid_t)owner, contained ? &views : NULL) < 0) return fail(arguments[next]);
     }
     /* Whatever else whoever started us had open is not for the command. */
     if (close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0) return fail("close_range");
@@ -150,7 +208,7 @@ int main(int count, char **arguments) {
         return fail("no command");
     }
     if (fchdir(directory) < 0) return fail(arguments[2]);
-    if (strcmp(arguments[4], "namespaces") == 0) return run_in_namespaces(command);
+    if (contained) return run_in_namespaces(command, arguments[2], &views);
     execv(command[0], command);
     return fail(command[0]);
 }

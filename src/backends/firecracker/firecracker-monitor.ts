@@ -48,10 +48,13 @@ interface Programs {
   readonly facts: MonitorFacts;
 }
 
-/** What a machine finds under a name of its own in its cell. `own`: it may write to it. */
+/**
+ * What a machine finds under a name of its own in its cell. `own`: it may write to it. `view`: not even a link is made,
+ * which would look as if somebody had touched the image.
+ */
 interface Given {
   readonly name: string;
-  readonly how: 'own' | 'share';
+  readonly how: 'own' | 'share' | 'view';
   readonly file: FileHandle;
 }
 
@@ -103,11 +106,11 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
     await using kernel = memory.kind === 'clone' ? null : await openImagePart(image.kernelPath);
     await using initramfs = memory.kind === 'clone' ? null : await openImagePart(image.initramfsPath);
     const given: Given[] = [
-      { name: FILES.root, how: 'share', file: root },
+      { name: FILES.root, how: 'view', file: root },
       { name: FILES.workspace, how: 'own', file: workspace },
     ];
-    if (kernel !== null) given.push({ name: FILES.kernel, how: 'share', file: kernel });
-    if (initramfs !== null) given.push({ name: FILES.initramfs, how: 'share', file: initramfs });
+    if (kernel !== null) given.push({ name: FILES.kernel, how: 'view', file: kernel });
+    if (initramfs !== null) given.push({ name: FILES.initramfs, how: 'view', file: initramfs });
     if (memory.kind === 'freezable') given.push({ name: FILES.memory, how: 'own', file: memory.file });
     if (memory.kind === 'clone') {
       given.push({ name: FILES.memory, how: 'share', file: memory.file });

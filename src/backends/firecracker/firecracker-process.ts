@@ -22,14 +22,19 @@ export class FirecrackerProcess implements VirtualMachine {
   readonly #child: ChildProcess;
   readonly #cell: Cell;
   readonly #api: FirecrackerApi;
-  readonly #output: readonly Tail[];
+  readonly #messages: Tail;
+  /** With Firecracker's own log, which names what a guest looks for in vain. */
+  readonly #console: Tail;
+  /** Firecracker stands still by a signal of ours, which is not to be stopped from outside. */
+  #isPaused = false;
   #destroyed: Promise<void> | null = null;
 
   /** Takes ownership of the program that was just spawned (host/keep-machine), and of the cell. */
   constructor(child: ChildProcess & { readonly stdout: Readable; readonly stderr: Readable }, cell: Cell) {
     this.#child = child;
     this.#cell = cell;
-    this.#output = [new Tail(child.stderr), new Tail(child.stdout)];
+    this.#messages = new Tail(child.stderr);
+    this.#console = new Tail(child.stdout);
     this.ended = new Promise((resolve) => {
       child.once('error', (error) => {
         resolve(this.#describe(`could not be started: ${error.message}`));
@@ -64,23 +69,30 @@ export class FirecrackerProcess implements VirtualMachine {
     }
   }
 
+  hasSpoken(): boolean {
+    return !this.#console.isEmpty;
+  }
+
   /** Any of its processes: the one that watches, the first of the namespace, Firecracker itself. */
   isStopped(): boolean {
     const { pid } = this.#child;
     if (pid === undefined || this.#hasExited()) return false;
-    return lineOfDescent(pid).some(isProcessStopped);
+    const line = lineOfDescent(pid);
+    return (this.#isPaused ? line.slice(0, -1) : line).some(isProcessStopped);
   }
 
   /**
    * By signals: a Firecracker 1.16 that resumes a machine holds back all that goes to its guest over vsock until the guest
    * has taken a reset, which is sent when a machine is frozen and not when it is only paused.
    */
-  pause(): Promise<void> {
-    return this.#send('SIGSTOP');
+  async pause(): Promise<void> {
+    await this.#send('SIGSTOP');
+    this.#isPaused = true;
   }
 
-  unpause(): Promise<void> {
-    return this.#send('SIGCONT');
+  async unpause(): Promise<void> {
+    await this.#send('SIGCONT');
+    this.#isPaused = false;
   }
 
   async freeze(): Promise<Uint8Array> {
@@ -99,8 +111,14 @@ export class FirecrackerProcess implements VirtualMachine {
   #send(signal: 'SIGSTOP' | 'SIGCONT'): Promise<void> {
     const { pid } = this.#child;
     const firecracker = pid === undefined || this.#hasExited() ? undefined : lineOfDescent(pid).at(-1);
-    if (firecracker !== undefined && process.kill(firecracker, signal)) return Promise.resolve();
-    return Promise.reject(new GlasshouseError('vmm_failed', 'Firecracker has ended.'));
+    const hasEnded = new GlasshouseError('vmm_failed', 'Firecracker has ended.');
+    if (firecracker === undefined) return Promise.reject(hasEnded);
+    try {
+      process.kill(firecracker, signal);
+      return Promise.resolve();
+    } catch (error) {
+      return Promise.reject(systemErrorCode(error) === 'ESRCH' ? hasEnded : asGlasshouseError(error));
+    }
   }
 
   async #kill(): Promise<void> {
@@ -115,7 +133,7 @@ export class FirecrackerProcess implements VirtualMachine {
   }
 
   #describe(how: string): MachineEnd {
-    return { description: `Firecracker ${how}`, lastWords: lastWords(this.#output) };
+    return { description: `Firecracker ${how}`, lastWords: lastWords([this.#messages, this.#console]) };
   }
 }
 

@@ -34,6 +34,9 @@ const ENTROPY_BUCKET = { size: 65_536, refill_time: 1_000 };
  */
 const BOOT_ARGUMENTS = [
   ...guestKernelParameters('k', ['cmos_init', 'i8042_init']),
+  // A clone that waits stands still without being told: its kernel would take that for a processor that hangs.
+  'nosoftlockup',
+  'rcupdate.rcu_cpu_stall_suppress=1',
   'glasshouse_link=vsock',
 ].join(' ');
 

@@ -60,6 +60,10 @@ export class QemuProcess implements VirtualMachine {
     return new QemuProcess(child, child.stdout, child.stderr, link, control ?? null, receiver);
   }
 
+  hasSpoken(): boolean {
+    return !this.#console.isEmpty;
+  }
+
   isStopped(): boolean {
     return this.#child.pid !== undefined && !this.#hasExited() && isProcessStopped(this.#child.pid);
   }

@@ -9,8 +9,10 @@ import { type WorkspaceImages } from './workspace-image.js';
 
 const PROBE_MEMORY_MB = 160;
 const PROBE_DISK_MB = 1;
-/** A guest that runs on hardware says hello in a second; one that hangs never does. */
-const PROBE_TIMEOUT_MS: Readonly<Record<Accelerator, number>> = { kvm: 8_000, tcg: 60_000 };
+/** A guest that runs on hardware says hello in a second; one that hangs never does, and its kernel prints nothing. */
+const SILENCE_MS: Readonly<Record<Accelerator, number>> = { kvm: 8_000, tcg: 60_000 };
+/** For a guest whose kernel runs, on a machine that is slow or has much to do. */
+const BOOT_MS = 60_000;
 
 /** Which accelerator was chosen, and why the better ones were not. */
 export interface AcceleratorChoice {
@@ -104,16 +106,51 @@ async function bootGuest(search: AcceleratorSearch, accelerator: Accelerator): P
     workspace,
     memory: { kind: 'own' },
   });
-  const deadline = AbortSignal.timeout(PROBE_TIMEOUT_MS[accelerator]);
+  using patience = new Patience(machine, SILENCE_MS[accelerator]);
   try {
-    await awaitHello(machine, AbortSignal.any([search.signal, deadline]));
+    await awaitHello(machine, AbortSignal.any([search.signal, patience.signal]));
   } catch (error) {
     await machine.destroy();
     if (search.signal.aborted)
       throw new GlasshouseError('canceled', 'The probe was canceled.', { cause: error });
-    throw await explainSilence(machine, deadline.aborted ? PROBE_TIMEOUT_MS[accelerator] : null, error);
+    throw await explainSilence(machine, patience.lost, error);
   } finally {
     await machine.destroy();
+  }
+}
+
+/** How long a trial waits for hello: briefly for a guest of which nothing is heard at all. */
+class Patience implements Disposable {
+  readonly #ended = new AbortController();
+  #timer: NodeJS.Timeout;
+  /** Why it ended; null while it lasts. */
+  lost: string | null = null;
+
+  constructor(machine: VirtualMachine, silenceMs: number) {
+    this.#timer = setTimeout(() => {
+      if (!machine.hasSpoken()) {
+        this.#lose(`no sign of life within ${silenceMs / 1000} s`);
+        return;
+      }
+      const end = this.#lose.bind(
+        this,
+        `its kernel ran, but did not come to hello within ${BOOT_MS / 1000} s`,
+      );
+      this.#timer = setTimeout(end, BOOT_MS - silenceMs);
+    }, silenceMs);
+  }
+
+  get signal(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+  }
+
+  #lose(why: string): void {
+    this.lost = why;
+    this.#ended.abort();
   }
 }
 
@@ -129,14 +166,14 @@ async function awaitHello(machine: VirtualMachine, signal: AbortSignal): Promise
   }
 }
 
-/** `silentMs`: how long we waited before we gave up; null when the machine ended by itself. */
+/** `lost`: why we gave up; null when the machine ended by itself. */
 async function explainSilence(
   machine: VirtualMachine,
-  silentMs: number | null,
+  lost: string | null,
   error: unknown,
 ): Promise<GlasshouseError> {
   const end = await machine.ended;
-  const what = silentMs === null ? end.description : `no sign of life within ${silentMs / 1000} s`;
+  const what = lost ?? end.description;
   const words = end.lastWords === '' ? '' : ` (last words: ${end.lastWords})`;
   return new GlasshouseError('vmm_failed', what + words, { cause: error });
 }

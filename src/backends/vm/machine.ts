@@ -34,6 +34,8 @@ export interface VirtualMachine {
   readonly link: Duplex;
   /** Resolves when the monitor process has ended, with what is known about why. Never rejects. */
   readonly ended: Promise<MachineEnd>;
+  /** True when anything has come over the guest's console. */
+  hasSpoken(): boolean;
   /** True while something outside holds the monitor process stopped (SIGSTOP, a debugger). */
   isStopped(): boolean;
   /**

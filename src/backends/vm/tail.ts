@@ -16,6 +16,10 @@ export class Tail {
     });
   }
 
+  get isEmpty(): boolean {
+    return this.#bytes.length === 0;
+  }
+
   get text(): string {
     return this.#bytes.toString('utf8');
   }

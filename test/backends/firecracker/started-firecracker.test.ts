@@ -9,9 +9,15 @@ import { fileURLToPath } from 'node:url';
 
 import { lineOfDescent } from '../../../src/backends/firecracker/firecracker-process.js';
 import { type VirtualMachine } from '../../../src/backends/vm/machine.js';
+import { isProcessStopped } from '../../../src/backends/vm/stopped.js';
 import { openAnonymousFile } from '../../../src/base/anonymous-file.js';
 import { hasEnded, readProcess } from '../../../src/base/process-table.js';
-import { defaultImageDirectory, type GuestImage, openImage } from '../../../src/images/locate.js';
+import {
+  defaultImageDirectory,
+  type GuestImage,
+  isUnchanged,
+  openImage,
+} from '../../../src/images/locate.js';
 import { childProcesses, openDescriptors, ScratchDirectory } from '../../contract/subject.js';
 import { makeMonitorIn, reasonNotToStart } from './firecracker-binary.js';
 
@@ -101,6 +107,14 @@ for (const jailed of [true, false]) {
         });
       });
 
+      it('leaves no trace in the image, which would be verified anew for every execution', async () => {
+        await withMachine(() => {
+          assert.ok(image !== null && isUnchanged(image), 'while it runs');
+          return Promise.resolve();
+        });
+        assert.ok(image !== null && isUnchanged(image), 'afterwards');
+      });
+
       it('is seen to be stopped, and can be ended all the same', async () => {
         await withMachine(async (machine, tree) => {
           assert.equal(machine.isStopped(), false);
@@ -119,11 +133,17 @@ for (const jailed of [true, false]) {
         });
       });
 
-      it('can be paused and go on', async () => {
-        await withMachine(async (machine) => {
+      it('can be paused and go on, which is not to be stopped from outside', async () => {
+        await withMachine(async (machine, tree) => {
+          const firecracker = tree.at(-1) ?? 0;
           await machine.pause();
           await machine.pause();
+          await until(() => isProcessStopped(firecracker));
+          assert.equal(machine.isStopped(), false);
           await machine.unpause();
+          await until(() => !isProcessStopped(firecracker));
+          process.kill(firecracker, 'SIGSTOP');
+          await until(() => machine.isStopped());
         });
       });
 

@@ -105,6 +105,7 @@ class Monitor implements VirtualMachineMonitor {
     return {
       link,
       ended: end.promise,
+      hasSpoken: () => false,
       isStopped: () => false,
       pause: () => Promise.resolve(),
       unpause: () => Promise.resolve(),
