@@ -1,7 +1,7 @@
 /**
  * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N --requests N --seconds N --soak N --stored N
- * --data-dir D]`: measures on this machine and prints ratios. Names: cold, cli, receipts, warm, boots, burst, observe,
- * soak, reading (lists of a million receipts; D: a directory that is filled once and kept); the first four when none is given.
+ * --data-dir D --backends B,B]`: measures on this machine and prints ratios. Names: cold, cli, receipts, warm, boots, burst, observe,
+ * soak, lab (Firecracker beside QEMU, where both can run a guest), reading (lists of a million receipts; D: a directory that is filled once and kept); the first four when none is given.
  * `npm run bench:observe [-- --only PART,PART --in-a-row N]`: docs/observation.md, "What it costs".
  */
 import { fileURLToPath } from 'node:url';
@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { benchBoots } from './boots.js';
 import { benchBurst } from './burst.js';
 import { benchCli } from './cli.js';
+import { benchLab } from './lab.js';
 import { benchReading } from './reading.js';
 import { benchCold } from './cold.js';
 import { benchWarm } from './warm.js';
@@ -30,6 +31,7 @@ const { values, positionals } = parseArgs({
     soak: { type: 'string', default: '1000' },
     receipts: { type: 'string', default: '500' },
     stored: { type: 'string', default: '1000000' },
+    backends: { type: 'string', default: 'firecracker,qemu' },
     only: { type: 'string', default: '' },
     'in-a-row': { type: 'string', default: '1000' },
     'data-dir': { type: 'string' },
@@ -54,6 +56,7 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
       runsInARow: Number(values['in-a-row']),
       only: values.only.split(',').filter((name) => name !== ''),
     }),
+  lab: () => benchLab(MAIN, Number(values.runs), values.backends.split(',')),
   soak: () => benchSoak(MAIN, Number(values.soak)),
 };
 

@@ -46,6 +46,10 @@ export class BenchServer implements AsyncDisposable {
     throw new Error('the server did not start');
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   async run(body: object): Promise<Record<string, unknown>> {
     return (await (await this.post(body)).json()) as Record<string, unknown>;
   }
