@@ -141,8 +141,8 @@ const mountable = skip ?? (await reasonNotToMount(scratch));
 
 describe('a disk that is full while a snapshot is written', { skip: mountable ?? false }, () => {
   it('is a note, and guests boot', async () => {
-    // Room for the image, which is copied to another file system, and for no memory of a guest.
-    await using disk = await SmallDisk.mount(scratch, 'snapshot', '260m');
+    // Room for what a machine leaves in its cell, and for no memory of a guest.
+    await using disk = await SmallDisk.mount(scratch, 'snapshot', '40m');
     const onSmallDisk = makeFirecrackerBackend(scratch, {
       poolSize: 0,
       spoolDirectory: disk.path,
