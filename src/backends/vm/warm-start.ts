@@ -22,8 +22,16 @@ export interface WarmStartOptions {
   readonly reserveMb: number;
 }
 
-/** Failures of a clone that are the snapshot's fault, as far as one can tell. */
-const BLAMED_ON_SNAPSHOT: readonly ErrorCode[] = ['vmm_failed', 'guest_setup_failed', 'guest_link_violation'];
+/**
+ * Failures of a clone that are the snapshot's fault, as far as one can tell. A monitor may take a state that its guest
+ * then dies of; that somebody killed it looks the same, and costs a boot in vain at most.
+ */
+const BLAMED_ON_SNAPSHOT: readonly ErrorCode[] = [
+  'vmm_failed',
+  'guest_lost',
+  'guest_setup_failed',
+  'guest_link_violation',
+];
 
 /** Guests that need not boot, for one image and one accelerator. */
 export class WarmStart implements AsyncDisposable {
