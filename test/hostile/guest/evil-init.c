@@ -104,8 +104,8 @@ static void silence(void) {
 static void connect_link(void) {
     mkdir("/dev", 0755);
     mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
-    if (system_load_modules() < 0) _exit(1);
-    link_init(&guest_link, system_open_link());
+    if (system_load_modules(TRANSPORT_SERIAL_PORT) < 0) _exit(1);
+    link_init(&guest_link, system_open_serial_port());
 }
 
 static void misbehave_while_running(int what) {
