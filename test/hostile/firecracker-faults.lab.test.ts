@@ -5,14 +5,6 @@ import { after, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { JAILER, makeMonitor } from '../backends/firecracker/firecracker-binary.js';
-import { lineOfDescent } from '../../src/backends/firecracker/firecracker-process.js';
-import {
-  type MachineRequest,
-  type MachineShape,
-  type MonitorFacts,
-  type VirtualMachine,
-  type VirtualMachineMonitor,
-} from '../../src/backends/vm/machine.js';
 import {
   childProcesses,
   LIMITS,
@@ -23,44 +15,15 @@ import {
 } from '../contract/subject.js';
 import { reasonNotToMount, SmallDisk } from '../small-disk.js';
 import { assertStatus, Laboratory } from './laboratory.js';
+import { ReachableMonitor } from './reachable-monitor.js';
 
 const scratch = new ScratchDirectory();
 const cellDirectory = join(scratch.path, 'data', 'cells');
 const isRoot = process.getuid?.() === 0;
 
-/** The real Firecracker, which a test can reach between its launch and the first look at it. */
-class ReachableMonitor implements VirtualMachineMonitor {
-  readonly name = 'firecracker';
-  readonly memoryKind = 'file';
-  readonly overheadMb = 16;
-  readonly accelerators = ['kvm'] as const;
-  readonly #real = makeMonitor(scratch, { jailer: isRoot ? (JAILER ?? 'jailer') : null, cellDirectory });
-  /** Called with Firecracker's own pid while the machine boots. */
-  onLaunched: ((pid: number) => void) | null = null;
-
-  hostFindings(): readonly string[] {
-    return this.#real.hostFindings();
-  }
-
-  inspect(): Promise<MonitorFacts> {
-    return this.#real.inspect();
-  }
-
-  freezeKey(shape: MachineShape): Promise<string> {
-    return this.#real.freezeKey(shape);
-  }
-
-  async launch(request: MachineRequest): Promise<VirtualMachine> {
-    const before = childProcesses();
-    const machine = await this.#real.launch(request);
-    const [pid] = childProcesses().filter((child) => !before.includes(child));
-    assert.ok(pid !== undefined, 'the monitor runs');
-    this.onLaunched?.(lineOfDescent(pid).at(-1) ?? pid);
-    return machine;
-  }
-}
-
-const monitor = new ReachableMonitor();
+const monitor = new ReachableMonitor(
+  makeMonitor(scratch, { jailer: isRoot ? (JAILER ?? 'jailer') : null, cellDirectory }),
+);
 const backend = makeFirecrackerBackend(scratch, { monitor });
 const skip = await reasonToSkip(backend);
 const laboratory = new Laboratory(scratch, backend);

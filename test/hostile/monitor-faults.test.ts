@@ -5,13 +5,6 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 
 import { QemuMonitor } from '../../src/backends/qemu/qemu-monitor.js';
-import {
-  type MachineRequest,
-  type MachineShape,
-  type MonitorFacts,
-  type VirtualMachine,
-  type VirtualMachineMonitor,
-} from '../../src/backends/vm/machine.js';
 import { runOrThrow } from '../../src/base/child-process.js';
 import { defaultImageDirectory, openImage } from '../../src/images/locate.js';
 import { MANIFEST_FILE, PART_NAMES } from '../../src/images/manifest.js';
@@ -27,41 +20,16 @@ import {
 } from '../contract/subject.js';
 import { reasonNotToMount, SmallDisk } from '../small-disk.js';
 import { assertStatus, Laboratory } from './laboratory.js';
+import { ReachableMonitor } from './reachable-monitor.js';
 
-/** The real QEMU, which a test can reach between its launch and the first look at it. */
-class ReachableMonitor implements VirtualMachineMonitor {
-  readonly name = 'qemu';
-  readonly memoryKind = 'sealed';
-  readonly overheadMb = 0;
-  readonly hostFindings = (): readonly string[] => [];
-  readonly accelerators = ['tcg'] as const;
-  readonly #qemu = new QemuMonitor({
+const scratch = new ScratchDirectory();
+const monitor = new ReachableMonitor(
+  new QemuMonitor({
     binary: 'qemu-system-x86_64',
     accelerators: ['tcg'],
     runtimeDirectory: scratch.make('spool'),
-  });
-  onLaunched: ((pid: number) => void) | null = null;
-
-  inspect(): Promise<MonitorFacts> {
-    return this.#qemu.inspect();
-  }
-
-  freezeKey(shape: MachineShape): Promise<string> {
-    return this.#qemu.freezeKey(shape);
-  }
-
-  async launch(request: MachineRequest): Promise<VirtualMachine> {
-    const before = childProcesses();
-    const machine = await this.#qemu.launch(request);
-    const [pid] = childProcesses().filter((child) => !before.includes(child));
-    assert.ok(pid !== undefined, 'the monitor runs');
-    this.onLaunched?.(pid);
-    return machine;
-  }
-}
-
-const scratch = new ScratchDirectory();
-const monitor = new ReachableMonitor();
+  }),
+);
 const backend = makeQemuBackend(scratch, { monitor });
 const skip = await reasonToSkip(backend);
 const laboratory = new Laboratory(scratch, backend);

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+
+import { lineOfDescent } from '../../src/backends/firecracker/firecracker-process.js';
+import {
+  type MachineRequest,
+  type MachineShape,
+  type MonitorFacts,
+  type VirtualMachine,
+  type VirtualMachineMonitor,
+} from '../../src/backends/vm/machine.js';
+import { childProcesses } from '../contract/subject.js';
+
+/** A real monitor, which a test can reach between its launch and the first look at it. */
+export class ReachableMonitor implements VirtualMachineMonitor {
+  readonly name: string;
+  readonly memoryKind: VirtualMachineMonitor['memoryKind'];
+  readonly overheadMb: number;
+  readonly accelerators: VirtualMachineMonitor['accelerators'];
+  readonly #real: VirtualMachineMonitor;
+  /** Called while the machine boots, with the monitor's own process: the last of those that started each other. */
+  onLaunched: ((pid: number) => void) | null = null;
+
+  constructor(real: VirtualMachineMonitor) {
+    this.name = real.name;
+    this.memoryKind = real.memoryKind;
+    this.overheadMb = real.overheadMb;
+    this.accelerators = real.accelerators;
+    this.#real = real;
+  }
+
+  hostFindings(): readonly string[] {
+    return this.#real.hostFindings();
+  }
+
+  inspect(): Promise<MonitorFacts> {
+    return this.#real.inspect();
+  }
+
+  freezeKey(shape: MachineShape): Promise<string> {
+    return this.#real.freezeKey(shape);
+  }
+
+  async launch(request: MachineRequest): Promise<VirtualMachine> {
+    const before = childProcesses();
+    const machine = await this.#real.launch(request);
+    const [pid] = childProcesses().filter((child) => !before.includes(child));
+    assert.ok(pid !== undefined, 'the monitor runs');
+    this.onLaunched?.(lineOfDescent(pid).at(-1) ?? pid);
+    return machine;
+  }
+}
