@@ -130,7 +130,10 @@ export class ClonePool implements AsyncDisposable {
     this.#ready.push(guest);
     void guest.machine.ended.then(() => {
       const index = this.#ready.indexOf(guest);
-      if (index >= 0) this.#ready.splice(index, 1);
+      if (index < 0) return;
+      this.#ready.splice(index, 1);
+      // Its process is gone; what it had on disk goes with this.
+      void guest.machine.destroy();
     });
     this.#makeNext();
   }

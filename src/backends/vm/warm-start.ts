@@ -133,12 +133,14 @@ export class WarmStart implements AsyncDisposable {
   }
 
   async #takePooled(): Promise<Guest | null> {
+    let guest: Guest | null = null;
     try {
-      const guest = (await this.#pool?.take()) ?? null;
+      guest = (await this.#pool?.take()) ?? null;
       await guest?.machine.unpause();
       return guest;
     } catch {
       // It failed while it was made, which #restoreForPool has seen to, or ended while it waited.
+      await guest?.machine.destroy();
       return null;
     }
   }
