@@ -15,8 +15,8 @@ export interface CloneMemory {
 
 /** Of every virtual machine monitor that runs now, from /proc/pid/smaps (proc(5)). */
 export async function cloneMemory(server: BenchServer): Promise<CloneMemory[]> {
-  const pids = await server.monitors();
-  return Promise.all(pids.map(async (pid) => parse(await readFile(`/proc/${pid}/smaps`, 'utf8'))));
+  const { clones } = await server.monitors();
+  return Promise.all(clones.map(async (pid) => parse(await readFile(`/proc/${pid}/smaps`, 'utf8'))));
 }
 
 export function printMemory(clones: readonly CloneMemory[]): void {

@@ -69,7 +69,7 @@ export class BenchServer implements AsyncDisposable {
     return {
       residentKb: Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0),
       descriptors: (await readdir(`/proc/${pid}/fd`)).length,
-      processes: (await childrenOf(pid)).length,
+      processes: (await this.#processes()).length,
       files: (await readdir(this.#directory, { recursive: true })).length,
     };
   }
@@ -90,20 +90,36 @@ export class BenchServer implements AsyncDisposable {
 
   /** Largest resident memory so far (VmHWM, proc(5)) of every virtual machine monitor that runs now, in KiB. */
   async monitorPeaksKb(): Promise<number[]> {
-    const peaks: number[] = [];
-    for (const status of await childrenOf(this.#child.pid ?? 0)) {
-      if (!status.startsWith('Name:\tqemu-system')) continue;
-      peaks.push(Number(/^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0));
-    }
-    return peaks;
+    const monitors = await this.#monitors();
+    return monitors.map(({ status }) => Number(/^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0));
   }
 
-  /** Process ids of the virtual machine monitors that run now. */
-  async monitors(): Promise<string[]> {
-    const statuses = await childrenOf(this.#child.pid ?? 0);
-    return statuses
-      .filter((status) => status.startsWith('Name:\tqemu-system'))
-      .map((status) => /^Pid:\t(\d+)$/m.exec(status)?.[1] ?? '');
+  /**
+   * Process ids of the virtual machine monitors that run now: `clones` of those that have a guest for one program,
+   * `templates` of those that they are copied from.
+   */
+  async monitors(): Promise<{ clones: string[]; templates: string[] }> {
+    const monitors = await this.#monitors();
+    const parents = new Set(monitors.map(({ parent }) => parent));
+    const pidsOf = (isTemplate: boolean): string[] =>
+      monitors.filter(({ pid }) => parents.has(pid) === isTemplate).map(({ pid }) => pid);
+    return { clones: pidsOf(false), templates: pidsOf(true) };
+  }
+
+  async #monitors(): Promise<Process[]> {
+    return (await this.#processes()).filter(({ status }) => status.startsWith('Name:\tqemu-system'));
+  }
+
+  /** Everything that it has started, and what that has. */
+  async #processes(): Promise<Process[]> {
+    const processes = await allProcesses();
+    const found = new Set([String(this.#child.pid ?? 0)]);
+    // A number may be lower than the parent's: look until no more are found.
+    for (let before = 0; before < found.size;) {
+      before = found.size;
+      for (const { pid, parent } of processes) if (found.has(parent)) found.add(pid);
+    }
+    return processes.filter(({ parent }) => found.has(parent));
   }
 
   /** The value of a metric without labels; null when there is none of that name. */
@@ -130,12 +146,21 @@ export class BenchServer implements AsyncDisposable {
   }
 }
 
-/** The status (proc(5)) of every child of a process. */
-async function childrenOf(parent: number): Promise<string[]> {
+interface Process {
+  readonly pid: string;
+  readonly parent: string;
+  /** proc(5). */
+  readonly status: string;
+}
+
+async function allProcesses(): Promise<Process[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   // Those that end meanwhile have none.
   const statuses = await Promise.all(
     pids.map((pid) => readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')),
   );
-  return statuses.filter((status) => status.includes(`\nPPid:\t${parent}\n`));
+  return statuses.flatMap((status, index) => {
+    const parent = /^PPid:\t(\d+)$/m.exec(status)?.[1];
+    return parent === undefined ? [] : [{ pid: pids[index] ?? '', parent, status }];
+  });
 }

@@ -63,6 +63,8 @@ const BACKENDS: Readonly<Record<string, MakeBackend>> = {
       binary: config.qemuBin,
       accelerators: accelerators.filter((name) => name !== 'kvm' || existsSync(KVM_DEVICE)),
       runtimeDirectory: privateDirectory(config, 'spool'),
+      templateLibrary: hostHelper('monitor-template.so'),
+      copyHelper: hostHelper('copy-monitor'),
     });
     return makeVmBackend(config, purpose, monitor, 'accelerator.json');
   },

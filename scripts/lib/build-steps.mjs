@@ -40,7 +40,7 @@ export async function ensureGuestInit(signal) {
  * @param {AbortSignal} signal
  */
 export async function ensureHostHelpers(signal) {
-  await ensureMade('host', 'host helpers', inRepository('build', 'host', 'keep-machine'), signal);
+  await ensureMade('host', 'host helpers', inRepository('build', 'host', 'monitor-template.so'), signal);
 }
 
 /**

@@ -14,7 +14,7 @@ import {
 } from '../../src/backends/backend.js';
 import { ProcessBackend } from '../../src/backends/process/process-backend.js';
 import { MARKER_VARIABLE } from '../../src/backends/process/process-tree.js';
-import { QemuMonitor } from '../../src/backends/qemu/qemu-monitor.js';
+import { QemuMonitor, type QemuOptions } from '../../src/backends/qemu/qemu-monitor.js';
 import { type GuestTimeouts } from '../../src/backends/vm/guest-execution.js';
 import { type Accelerator, type VirtualMachineMonitor } from '../../src/backends/vm/machine.js';
 import { VmBackend } from '../../src/backends/vm/vm-backend.js';
@@ -102,12 +102,20 @@ export interface QemuParts {
   readonly snapshotDirectory?: string;
 }
 
+export function makeQemuMonitor(options: Omit<QemuOptions, 'templateLibrary' | 'copyHelper'>): QemuMonitor {
+  return new QemuMonitor({
+    ...options,
+    templateLibrary: hostHelper('monitor-template.so'),
+    copyHelper: hostHelper('copy-monitor'),
+  });
+}
+
 /** The real VmBackend over the real QEMU, with its files in `scratch`. TCG unless told otherwise: no search. */
 export function makeQemuBackend(scratch: ScratchDirectory, parts: QemuParts = {}): VmBackend {
   const { binary = 'qemu-system-x86_64', accelerators = ['tcg'], poolSize = null } = parts;
   const spoolDirectory = parts.spoolDirectory ?? scratch.make('spool');
   return new VmBackend({
-    monitor: parts.monitor ?? new QemuMonitor({ binary, accelerators, runtimeDirectory: spoolDirectory }),
+    monitor: parts.monitor ?? makeQemuMonitor({ binary, accelerators, runtimeDirectory: spoolDirectory }),
     imageDirectory: parts.imageDirectory ?? defaultImageDirectory(),
     spoolDirectory,
     acceleratorFile: join(parts.cacheDirectory ?? scratch.make('cache'), 'accelerator.json'),

@@ -33,6 +33,10 @@ class BadMonitor implements VirtualMachineMonitor {
     return Promise.resolve('none');
   }
 
+  launchTemplate(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
   launch(): Promise<VirtualMachine> {
     const child = spawn(process.execPath, [SCRIPT, this.behaviour], {
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],

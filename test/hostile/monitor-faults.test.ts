@@ -4,7 +4,6 @@ import { open, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 
-import { QemuMonitor } from '../../src/backends/qemu/qemu-monitor.js';
 import { runOrThrow } from '../../src/base/child-process.js';
 import { defaultImageDirectory, openImage } from '../../src/images/locate.js';
 import { MANIFEST_FILE, PART_NAMES } from '../../src/images/manifest.js';
@@ -14,6 +13,7 @@ import {
   CollectingSink,
   commandSpec,
   makeQemuBackend,
+  makeQemuMonitor,
   never,
   reasonToSkip,
   ScratchDirectory,
@@ -24,7 +24,7 @@ import { ReachableMonitor } from './reachable-monitor.js';
 
 const scratch = new ScratchDirectory();
 const monitor = new ReachableMonitor(
-  new QemuMonitor({
+  makeQemuMonitor({
     binary: 'qemu-system-x86_64',
     accelerators: ['tcg'],
     runtimeDirectory: scratch.make('spool'),

@@ -4,6 +4,7 @@ import { lineOfDescent } from '../../src/backends/firecracker/firecracker-proces
 import {
   type MachineRequest,
   type MachineShape,
+  type MachineTemplate,
   type MonitorFacts,
   type VirtualMachine,
   type VirtualMachineMonitor,
@@ -38,6 +39,10 @@ export class ReachableMonitor implements VirtualMachineMonitor {
 
   freezeKey(shape: MachineShape): Promise<string> {
     return this.#real.freezeKey(shape);
+  }
+
+  launchTemplate(request: MachineRequest): Promise<MachineTemplate | null> {
+    return this.#real.launchTemplate(request);
   }
 
   async launch(request: MachineRequest): Promise<VirtualMachine> {

@@ -86,6 +86,11 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
     return JSON.stringify([version, await processorIdentity(), os.release(), [...bootActions(shape)]]);
   }
 
+  /** The kernel's virtual machines cannot be copied with the process that has them. */
+  launchTemplate(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
   async launch(request: MachineRequest): Promise<VirtualMachine> {
     const programs = await this.#inspected();
     const cell = await Cell.create(this.#options.cellDirectory, path.basename(programs.firecracker));

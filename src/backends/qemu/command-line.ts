@@ -10,6 +10,7 @@ export const INITRAMFS_FD = 7;
 export const MEMORY_FD = 8;
 export const CONTROL_FD = 9;
 export const STATE_FD = 10;
+export const LIBRARY_FD = 11;
 
 /** Translated code that TCG keeps, in MiB; more than a short program ever fills. */
 const TRANSLATION_CACHE_MB = 48;
@@ -21,10 +22,12 @@ export interface CommandLineOptions {
   readonly cpus: number;
   /** Of the host, which is the guest's under TCG; see host-tsc.ts. Null: unknown. */
   readonly tscKhz: number | null;
+  /** False for a template, which must be able to copy itself; its copies are confined by other means. */
+  readonly confinesItself: boolean;
 }
 
 /** The kernel command line of a guest (Documentation/admin-guide/kernel-parameters.rst). */
-export function kernelCommandLine(options: CommandLineOptions): string {
+export function kernelCommandLine(options: Pick<CommandLineOptions, 'accelerator' | 'tscKhz'>): string {
   // -no-reboot turns a triple fault into QEMU's end.
   const parameters = guestKernelParameters('t');
   // Without it one boot in five hangs under TCG: the kernel calibrates against a timer whose interrupt never comes.
@@ -45,8 +48,7 @@ export function qemuArguments(options: CommandLineOptions): string[] {
   return [
     // No configuration file, no default device, no network, no monitor, no window.
     ...['-no-user-config', '-nodefaults', '-display', 'none', '-monitor', 'none', '-nic', 'none'],
-    // The emulator may not start processes, gain privileges or change its scheduling.
-    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+    ...sandboxArguments(options),
     // acpi=on: Debian's kernel finds virtio-mmio devices through ACPI only. rtc=on: without one the kernel waits a second for it.
     ...['-machine', machineType(options)],
     ...accelerationArguments(accelerator),
@@ -62,6 +64,12 @@ export function qemuArguments(options: CommandLineOptions): string[] {
     // The workspace dies with the machine: nothing in it needs to survive a power cut.
     ...driveArguments('workspace', WORKSPACE_FD, 2, 'read-only=off,cache.direct=off,cache.no-flush=on'),
   ];
+}
+
+/** The emulator may not start processes, gain privileges or change its scheduling. */
+function sandboxArguments({ confinesItself }: CommandLineOptions): string[] {
+  if (!confinesItself) return [];
+  return ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'];
 }
 
 function machineType({ accelerator, memory }: CommandLineOptions): string {

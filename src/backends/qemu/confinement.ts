@@ -4,6 +4,8 @@ import { freshUser } from '../vm/unprivileged-user.js';
 
 /** Descriptors that an emulator needs at most. */
 const MAX_OPEN_FILES = 256;
+/** A template has two more for each of its copies, whose own limit is set in host/template. */
+const MAX_OPEN_FILES_OF_TEMPLATE = 1024;
 
 /**
  * The kernel tells of a parent's death only who asked before it died (prctl(2), PR_SET_PDEATHSIG): whoever comes too
@@ -21,6 +23,17 @@ export interface Confinement {
   readonly prefix: readonly [string, ...string[]];
   /** What could not be done. */
   readonly notes: readonly string[];
+}
+
+const NAMESPACES = ['unshare', '--net', '--ipc', '--uts', '--'] as const;
+
+/**
+ * How a template is started. No program that somebody sent ever runs in it, and it stays who we are: its copies take
+ * another user, give all privileges up and refuse most system calls before they go on (host/template/confine.c).
+ */
+export function templateConfinement(): readonly [string, ...string[]] {
+  const limits = ['prlimit', '--core=0', `--nofile=${MAX_OPEN_FILES_OF_TEMPLATE}`] as const;
+  return process.getuid?.() === 0 ? [...NAMESPACES, ...limits] : limits;
 }
 
 /**
@@ -43,18 +56,7 @@ export function confinement(needsKvm: boolean): Confinement {
   const groups = kvmGroup === 0 ? ['--clear-groups'] : ['--groups', String(kvmGroup)];
   const user = ['--reuid', id, '--regid', id, ...groups, '--bounding-set=-all'];
   return {
-    prefix: [
-      'unshare',
-      '--net',
-      '--ipc',
-      '--uts',
-      '--',
-      ...limits,
-      'setpriv',
-      ...user,
-      ...always,
-      ...WHILE_WE_LIVE,
-    ],
+    prefix: [...NAMESPACES, ...limits, 'setpriv', ...user, ...always, ...WHILE_WE_LIVE],
     notes: [],
   };
 }

@@ -1,22 +1,28 @@
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import path from 'node:path';
 
 import { runToCompletion } from '../../base/child-process.js';
-import { GlasshouseError } from '../../base/errors.js';
+import { asGlasshouseError, GlasshouseError } from '../../base/errors.js';
 import { openImagePart } from '../vm/image-part.js';
 import {
   type Accelerator,
   type MachineMemory,
   type MachineRequest,
   type MachineShape,
+  type MachineTemplate,
   type MonitorFacts,
   type VirtualMachine,
   type VirtualMachineMonitor,
 } from '../vm/machine.js';
 import { processorIdentity } from '../vm/processor.js';
-import { qemuArguments } from './command-line.js';
-import { confinement } from './confinement.js';
+import { LIBRARY_FD, qemuArguments } from './command-line.js';
+import { confinement, templateConfinement } from './confinement.js';
 import { hostTscKhz } from './host-tsc.js';
+import { takeNameAway } from './nameless-socket.js';
 import { QemuProcess } from './qemu-process.js';
+import { QemuTemplate } from './qemu-template.js';
 import { StateReceiver } from './state-receiver.js';
 
 const VERSION_TIMEOUT_MS = 10_000;
@@ -28,6 +34,9 @@ export interface QemuOptions {
   readonly accelerators: readonly Accelerator[];
   /** Existing directory, closed to other users, for what needs a name for a moment. */
   readonly runtimeDirectory: string;
+  /** Paths of what `make -C host` builds: how an emulated machine is copied. */
+  readonly templateLibrary: string;
+  readonly copyHelper: string;
 }
 
 /** QEMU's microvm machine as a virtual machine monitor. */
@@ -37,14 +46,12 @@ export class QemuMonitor implements VirtualMachineMonitor {
   /** Translated code, for the most part, and its devices. */
   readonly overheadMb = 96;
   readonly accelerators: readonly Accelerator[];
-  readonly #binary: string;
-  readonly #runtimeDirectory: string;
+  readonly #options: QemuOptions;
   #facts: Promise<MonitorFacts> | null = null;
   #tscKhz: Promise<number | null> | null = null;
 
   constructor(options: QemuOptions) {
-    this.#binary = options.binary;
-    this.#runtimeDirectory = options.runtimeDirectory;
+    this.#options = options;
     this.accelerators = options.accelerators;
   }
 
@@ -62,8 +69,8 @@ export class QemuMonitor implements VirtualMachineMonitor {
 
   async freezeKey(shape: MachineShape): Promise<string> {
     const { version } = await this.inspect();
-    const clone = await this.#arguments({ ...shape, memory: 'clone' });
-    const boot = await this.#arguments({ ...shape, memory: 'freezable' });
+    const clone = await this.#arguments({ ...shape, memory: 'clone' }, true);
+    const boot = await this.#arguments({ ...shape, memory: 'freezable' }, true);
     // What the guest has seen of the processor it must find again; an emulated one is always the same.
     const processor = shape.accelerator === 'kvm' ? await processorIdentity() : 'emulated';
     return JSON.stringify([version, processor, boot, clone]);
@@ -72,12 +79,14 @@ export class QemuMonitor implements VirtualMachineMonitor {
   async launch(request: MachineRequest): Promise<VirtualMachine> {
     const { image, memory, accelerator } = request;
     const [command, ...leading] = confinement(accelerator === 'kvm').prefix;
-    const args = [...leading, this.#binary, ...(await this.#arguments({ ...request, memory: memory.kind }))];
+    const own = await this.#arguments({ ...request, memory: memory.kind }, true);
+    const args = [...leading, this.#options.binary, ...own];
     const boots = memory.kind !== 'clone';
     await using root = await openImagePart(image.rootPath);
     await using kernel = boots ? await openImagePart(image.kernelPath) : null;
     await using initramfs = boots ? await openImagePart(image.initramfsPath) : null;
-    const receiver = memory.kind === 'freezable' ? await StateReceiver.listen(this.#runtimeDirectory) : null;
+    const receiver =
+      memory.kind === 'freezable' ? await StateReceiver.listen(this.#options.runtimeDirectory) : null;
     const child = spawn(command, args, {
       env: { PATH: process.env['PATH'] },
       cwd: '/',
@@ -94,18 +103,80 @@ export class QemuMonitor implements VirtualMachineMonitor {
     return machine;
   }
 
-  async #arguments(shape: MachineShape & { readonly memory: MachineMemory['kind'] }): Promise<string[]> {
+  async launchTemplate(request: MachineRequest): Promise<MachineTemplate | null> {
+    const { memory } = request;
+    // A virtual machine of KVM belongs to the process that made it (Documentation/virt/kvm/api.rst, 2).
+    if (request.accelerator === 'kvm' || memory.kind !== 'clone') return null;
+    const name = path.join(this.#options.runtimeDirectory, `.template-${randomBytes(8).toString('hex')}`);
+    try {
+      const machine = await this.#startTemplate(request, memory, name);
+      await machine.resume();
+      return new QemuTemplate(machine, await socketOf(machine, name), this.#options.copyHelper);
+    } catch (error) {
+      await rm(name, { force: true });
+      throw asGlasshouseError(error, 'vmm_failed');
+    }
+  }
+
+  async #startTemplate(
+    request: MachineRequest,
+    memory: Extract<MachineMemory, { kind: 'clone' }>,
+    socketName: string,
+  ): Promise<QemuProcess> {
+    const { binary, templateLibrary } = this.#options;
+    const [command, ...leading] = templateConfinement();
+    const own = await this.#arguments({ ...request, memory: memory.kind }, false);
+    await using root = await openImagePart(request.image.rootPath);
+    await using library = await open(templateLibrary, 'r');
+    const child = spawn(command, [...leading, 'env', ...templateVariables(socketName), binary, ...own], {
+      env: { PATH: process.env['PATH'] },
+      cwd: '/',
+      stdio: [
+        ...(['ignore', 'pipe', 'pipe', 'pipe', root.fd, request.workspace.fd, 'ignore', 'ignore'] as const),
+        ...memoryDescriptors(memory, null),
+        library.fd,
+      ],
+    });
+    return QemuProcess.adopt(child, null);
+  }
+
+  async #arguments(
+    shape: MachineShape & { readonly memory: MachineMemory['kind'] },
+    confinesItself: boolean,
+  ): Promise<string[]> {
     this.#tscKhz ??= hostTscKhz();
-    return qemuArguments({ ...shape, tscKhz: await this.#tscKhz });
+    return qemuArguments({ ...shape, tscKhz: await this.#tscKhz, confinesItself });
   }
 
   async #readFacts(): Promise<MonitorFacts> {
-    const result = await runToCompletion(this.#binary, ['--version'], { timeoutMs: VERSION_TIMEOUT_MS });
+    const { binary } = this.#options;
+    const result = await runToCompletion(binary, ['--version'], { timeoutMs: VERSION_TIMEOUT_MS });
     const version = /version (\d+\.\d+\.\d+)/.exec(result.stdout.toString('utf8'))?.[1];
     if (result.exitCode !== 0 || version === undefined) {
-      throw new GlasshouseError('backend_unavailable', `${this.#binary} --version did not name a version.`);
+      throw new GlasshouseError('backend_unavailable', `${binary} --version did not name a version.`);
     }
     return { version: `QEMU ${version}`, notes: confinement(false).notes };
+  }
+}
+
+/** For host/template in QEMU alone. By descriptor: a path may hold what the dynamic linker takes for a separator. */
+function templateVariables(socketName: string): string[] {
+  return [
+    `LD_PRELOAD=/proc/self/fd/${LIBRARY_FD}`,
+    `GLASSHOUSE_TEMPLATE_SOCKET=${socketName}`,
+    `GLASSHOUSE_TEMPLATE_PARENT=${process.pid}`,
+  ];
+}
+
+/** Where a template listens: from before it is QEMU, unless QEMU was built to load nothing. */
+async function socketOf(machine: QemuProcess, name: string): Promise<FileHandle> {
+  try {
+    return await takeNameAway(name);
+  } catch (error) {
+    await machine.destroy();
+    throw new GlasshouseError('vmm_failed', 'QEMU does not load the library that would copy it.', {
+      cause: error,
+    });
   }
 }
 

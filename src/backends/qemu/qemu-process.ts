@@ -18,6 +18,8 @@ export class QemuProcess implements VirtualMachine {
   readonly #messages: Tail;
   readonly #control: QemuControl | null;
   readonly #receiver: StateReceiver | null;
+  /** The emulator's own process. */
+  #pid: number | undefined;
 
   private constructor(
     child: ChildProcess,
@@ -30,6 +32,7 @@ export class QemuProcess implements VirtualMachine {
     this.#control = control === null ? null : new QemuControl(control);
     this.#receiver = receiver;
     this.#child = child;
+    this.#pid = child.pid;
     this.#console = new Tail(console);
     this.#messages = new Tail(messages);
     this.link = link;
@@ -60,12 +63,17 @@ export class QemuProcess implements VirtualMachine {
     return new QemuProcess(child, child.stdout, child.stderr, link, control ?? null, receiver);
   }
 
+  /** The emulator is not the process that was spawned, which stands for it. */
+  runsAs(pid: number): void {
+    this.#pid = pid;
+  }
+
   hasSpoken(): boolean {
     return !this.#console.isEmpty;
   }
 
   isStopped(): boolean {
-    return this.#child.pid !== undefined && !this.#hasExited() && isProcessStopped(this.#child.pid);
+    return this.#pid !== undefined && !this.#hasExited() && isProcessStopped(this.#pid);
   }
 
   /** Goes on from the frozen state at STATE_FD. Throws `vmm_failed` when QEMU does not take it. */

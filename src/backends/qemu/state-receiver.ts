@@ -1,13 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, type FileHandle, open, unlink } from 'node:fs/promises';
+import { chmod, type FileHandle } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import path from 'node:path';
 
 import { asGlasshouseError, GlasshouseError } from '../../base/errors.js';
+import { takeNameAway } from './nameless-socket.js';
 
-/** open(2); Node.js does not name it. */
-const O_PATH = 0o10000000;
 /** The state of a machine without its memory is some 70 KB. */
 const MAX_STATE_BYTES = 64 * 1024 * 1024;
 
@@ -33,9 +32,7 @@ export class StateReceiver implements AsyncDisposable {
     try {
       await once(server, 'listening');
       await chmod(name, 0o666);
-      const socket = await open(name, O_PATH);
-      await unlink(name);
-      return new StateReceiver(server, socket);
+      return new StateReceiver(server, await takeNameAway(name));
     } catch (error) {
       server.close();
       throw asGlasshouseError(error, 'vmm_failed');

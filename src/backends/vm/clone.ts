@@ -1,6 +1,9 @@
+import { type FileHandle } from 'node:fs/promises';
+
 import { asGlasshouseError } from '../../base/errors.js';
 import { clonedGuest, expectMessage, type Guest } from './guest.js';
 import { describeRehearsal } from './guest-session.js';
+import { type MachineRequest } from './machine.js';
 import { CLONE_REHEARSAL, REHEARSAL_PIDS } from './rehearsal.js';
 import { type Snapshot } from './snapshot.js';
 import { type SnapshotContext } from './snapshot-builder.js';
@@ -19,23 +22,39 @@ async function restore(
 ): Promise<Guest> {
   await using workspace = await context.workspaces.copy(snapshot.workspace);
   await using state = await snapshot.openState();
-  const machine = await context.monitor.launch({
+  const machine = await context.monitor.launch(cloneRequest(context, snapshot, workspace, state));
+  return clonedGuest(machine, snapshot.link, { start, snapshot: snapshot.identity });
+}
+
+/** What a monitor is asked for when a clone is wanted. */
+export function cloneRequest(
+  context: SnapshotContext,
+  snapshot: Snapshot,
+  workspace: FileHandle,
+  state: FileHandle,
+): MachineRequest {
+  return {
     accelerator: context.accelerator,
     memoryMb: snapshot.memory.sizeBytes / MIB,
     cpus: snapshot.profile.cpus,
     image: context.image,
     workspace,
     memory: { kind: 'clone', file: snapshot.memory.file, state },
-  });
-  return clonedGuest(machine, snapshot.link, { start, snapshot: snapshot.identity });
+  };
+}
+
+/** One that has a rehearsal behind it, and is paused. Throws what a boot throws. */
+export async function restoreRehearsedClone(context: SnapshotContext, snapshot: Snapshot): Promise<Guest> {
+  const guest = await restore(context, snapshot, 'pooled');
+  await rehearse(context, snapshot, guest);
+  return guest;
 }
 
 /**
- * The same, with a rehearsal behind it: its first real program no longer pays for what an emulator has to translate
- * and a kernel has to map. It is paused, so that waiting costs nothing. Throws what a boot throws.
+ * Has a clone do what its first real program would pay for otherwise: what an emulator has to translate and a kernel
+ * has to map. It is paused then, so that waiting costs nothing. A clone that fails is ended.
  */
-export async function restoreRehearsedClone(context: SnapshotContext, snapshot: Snapshot): Promise<Guest> {
-  const guest = await restore(context, snapshot, 'pooled');
+export async function rehearse(context: SnapshotContext, snapshot: Snapshot, guest: Guest): Promise<void> {
   const { machine, connection } = guest;
   const deadline = setTimeout(() => void machine.destroy(), context.timeoutMs);
   try {
@@ -43,7 +62,6 @@ export async function restoreRehearsedClone(context: SnapshotContext, snapshot: 
     await connection.sendAll(describeRehearsal(CLONE_REHEARSAL, memoryMb, REHEARSAL_PIDS));
     await expectMessage(connection, 'rehearsed');
     await machine.pause();
-    return guest;
   } catch (error) {
     await machine.destroy();
     throw asGlasshouseError(error, 'vmm_failed');

@@ -53,6 +53,17 @@ export interface VirtualMachine {
   destroy(): Promise<void>;
 }
 
+/** A clone that stands still for good, so that copies of it go on in its place. */
+export interface MachineTemplate {
+  /** Whoever ends it ends its copies. */
+  readonly machine: VirtualMachine;
+  /**
+   * One more machine at the same point, which stands still as well; `workspace` takes the place of the template's, whose
+   * contents it must have. To be called after machine.pause(). Throws `vmm_failed`.
+   */
+  copy(workspace: FileHandle): Promise<VirtualMachine>;
+}
+
 export interface MachineEnd {
   /** For people: exit code or signal of the monitor. */
   readonly description: string;
@@ -85,4 +96,6 @@ export interface VirtualMachineMonitor {
   freezeKey(shape: MachineShape): Promise<string>;
   /** Starts one machine; it boots, or goes on, from here on. Throws `vmm_failed`. */
   launch(request: MachineRequest): Promise<VirtualMachine>;
+  /** The same for a clone that shall be copied; null: this monitor makes no copies of such machines. */
+  launchTemplate(request: MachineRequest): Promise<MachineTemplate | null>;
 }

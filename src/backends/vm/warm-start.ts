@@ -1,7 +1,7 @@
 import { asGlasshouseError, type ErrorCode } from '../../base/errors.js';
 import { type BackendGauge, type Limits, type SnapshotIdentity } from '../backend.js';
-import { restoreClone, restoreRehearsedClone } from './clone.js';
 import { ClonePool } from './clone-pool.js';
+import { CloneSource } from './clone-source.js';
 import { type Guest } from './guest.js';
 import { type Profile, profileFor, profileName } from './snapshot.js';
 import { type SnapshotContext } from './snapshot-builder.js';
@@ -37,6 +37,7 @@ const BLAMED_ON_SNAPSHOT: readonly ErrorCode[] = [
 export class WarmStart implements AsyncDisposable {
   readonly #options: WarmStartOptions;
   readonly #snapshots: Snapshots;
+  readonly #clones: CloneSource;
   readonly #profile: Profile;
   readonly #pool: ClonePool | null;
   #problem: string | null = null;
@@ -45,6 +46,7 @@ export class WarmStart implements AsyncDisposable {
     this.#options = options;
     this.#profile = profileFor(options.defaultLimits);
     this.#snapshots = new Snapshots(options.context, options.store);
+    this.#clones = new CloneSource(options.context, options.poolSize > 0);
     this.#pool =
       options.poolSize === 0
         ? null
@@ -60,7 +62,7 @@ export class WarmStart implements AsyncDisposable {
 
   /** What keeps guests from being cloned; empty when nothing does. */
   get problems(): readonly string[] {
-    return this.#problem === null ? [] : [this.#problem];
+    return [this.#problem, this.#clones.problem].filter((problem) => problem !== null);
   }
 
   /** The snapshot that most executions are cloned from. */
@@ -93,18 +95,23 @@ export class WarmStart implements AsyncDisposable {
       return null;
     }
     try {
-      return await restoreClone(this.#options.context, snapshot);
+      return await this.#clones.forExecution(snapshot);
     } catch (error) {
       await this.blame(snapshot.identity.sha256, error);
       return null;
     }
   }
 
-  /** A clone failed before its program began: a snapshot that is to blame for it is not used again. */
+  /**
+   * A clone failed before its program began. A template that it may have been copied from is to blame first; without
+   * one it is the snapshot, which is not used again.
+   */
   async blame(snapshotSha256: string, error: unknown): Promise<void> {
     if (!BLAMED_ON_SNAPSHOT.includes(asGlasshouseError(error, 'vmm_failed').code)) return;
+    if (await this.#clones.blameTemplate(snapshotSha256, error)) return;
     const snapshot = this.#snapshots.find(snapshotSha256);
     if (snapshot === null) return;
+    await this.#clones.forget(snapshotSha256);
     await this.#snapshots.discard(snapshot);
     this.#prepareLater(snapshot.profile);
   }
@@ -123,12 +130,18 @@ export class WarmStart implements AsyncDisposable {
     return [
       { name: 'pool_ready', help: 'Clones that wait to be used.', value: this.#pool.ready },
       { name: 'pool_size', help: 'Clones that shall wait at most.', value: this.#options.poolSize },
+      {
+        name: 'pool_templates',
+        help: 'Machines that clones are copied from.',
+        value: this.#clones.templates,
+      },
       { name: 'pool_failures', help: 'Clones that could not be made.', value: this.#pool.failures },
     ];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool?.[Symbol.asyncDispose]();
+    await this.#clones[Symbol.asyncDispose]();
     await this.#snapshots[Symbol.asyncDispose]();
   }
 
@@ -148,7 +161,7 @@ export class WarmStart implements AsyncDisposable {
   async #restoreForPool(): Promise<Guest> {
     const snapshot = await this.#snapshots.ensure(this.#profile);
     try {
-      return await restoreRehearsedClone(this.#options.context, snapshot);
+      return await this.#clones.forPool(snapshot);
     } catch (error) {
       await this.blame(snapshot.identity.sha256, error);
       throw error;

@@ -22,6 +22,7 @@ describe('the arguments of QEMU', { skip: missing ?? false }, () => {
       memoryMb: 64,
       cpus: 2,
       tscKhz: 2_000_000,
+      confinesItself: true,
     });
     await using nothing = await open('/dev/null', 'r+');
     const child = spawn(BINARY, args, {
@@ -43,14 +44,22 @@ describe('the arguments of QEMU', { skip: missing ?? false }, () => {
       memoryMb: 64,
       cpus: 1,
       tscKhz: null,
+      confinesItself: true,
     }).join(' ');
     assert.match(args, /-accel kvm -cpu host/);
     assert.match(args, /ioapic2=off/);
   });
 
+  it('let an emulator start processes only when others confine it', () => {
+    const shape = { accelerator: 'tcg', memory: 'clone', memoryMb: 64, cpus: 1, tscKhz: null } as const;
+    assert.match(qemuArguments({ ...shape, confinesItself: true }).join(' '), /-sandbox on,.*spawn=deny/);
+    assert.doesNotMatch(qemuArguments({ ...shape, confinesItself: false }).join(' '), /sandbox/);
+  });
+
   it('name no file of ours', () => {
     for (const accelerator of ['kvm', 'tcg'] as const) {
-      const args = qemuArguments({ accelerator, memory: 'own', memoryMb: 64, cpus: 1, tscKhz: null });
+      const shape = { memory: 'own', memoryMb: 64, cpus: 1, tscKhz: null } as const;
+      const args = qemuArguments({ ...shape, accelerator, confinesItself: true });
       const paths = args.flatMap((arg) => arg.match(/(?:^|=)\/[^,]*/g) ?? []);
       assert.deepEqual(
         paths.filter((path) => !/^=?\/(?:dev\/fdset|proc\/self\/fd)\/\d+$/.test(path)),
@@ -62,19 +71,15 @@ describe('the arguments of QEMU', { skip: missing ?? false }, () => {
 
 describe('the kernel command line', () => {
   it('gives the frequency of the time stamp counter where it is emulated and known', () => {
-    const options = { memory: 'own', memoryMb: 64, cpus: 1 } as const;
     const line = (accelerator: 'kvm' | 'tcg', tscKhz: number | null): string =>
-      kernelCommandLine({ ...options, accelerator, tscKhz });
+      kernelCommandLine({ accelerator, tscKhz });
     assert.match(line('tcg', 2_100_000), /\btsc_early_khz=2100000\b/);
     assert.doesNotMatch(line('tcg', null), /tsc/);
     assert.doesNotMatch(line('kvm', 2_100_000), /tsc/);
   });
 
   it('turns a panic into the end of the machine', () => {
-    assert.match(
-      kernelCommandLine({ accelerator: 'tcg', memory: 'own', memoryMb: 64, cpus: 1, tscKhz: null }),
-      /\bpanic=-1\b/,
-    );
+    assert.match(kernelCommandLine({ accelerator: 'tcg', tscKhz: null }), /\bpanic=-1\b/);
   });
 });
 

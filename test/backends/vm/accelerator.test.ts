@@ -45,6 +45,10 @@ class HopelessMonitor implements VirtualMachineMonitor {
     return Promise.resolve('');
   }
 
+  launchTemplate(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
   launch(request: { accelerator: Accelerator }): Promise<VirtualMachine> {
     this.tried.push(request.accelerator);
     return Promise.reject(new GlasshouseError('vmm_failed', `${request.accelerator} is broken`));

@@ -95,6 +95,10 @@ class Monitor implements VirtualMachineMonitor {
     return Promise.resolve(this.key);
   }
 
+  launchTemplate(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
   async launch({ memory }: MachineRequest): Promise<VirtualMachine> {
     assert.ok(memory.kind === 'freezable');
     await memory.file.write(Buffer.alloc(4096, (this.launches += 1)), 0, 4096, 0);
