@@ -42,6 +42,7 @@ struct guest {
     int input_file;   /* being written, or -1 */
     int program_file; /* PROGRAM_FILE, empty, made while nobody waited for it; or -1 */
     int child_events;
+    bool is_rehearsing; /* the program is not the one that the machine is for */
     bool stdin_ending; /* close the pipe once everything buffered is in it */
     size_t stdin_start;
     size_t stdin_length;
@@ -170,7 +171,6 @@ static void close_listener(void) {
 
 static void announce_start(void) {
     guest.state = RUNNING;
-    close_listener();
     send_u64(FRAME_STARTED, system_uptime_ns());
     grant_stdin(STDIN_WINDOW);
 }
@@ -195,29 +195,30 @@ static struct program take_held(void) {
     return oldest;
 }
 
-static void rehearse_program(void) {
-    struct program program = take_held();
-    check_stage(program_release(&program, &guest.request));
-    check_start(program_finish_rehearsal(&program), STAGE_PROCESS);
-    discard_program_file();
-    check_start(workspace_empty(guest.workspace), STAGE_WORKSPACE);
-    prepare_program_file();
-    request_renew(&guest.request);
-    check_link(link_send(&guest.link, FRAME_REHEARSED, NULL, 0));
-}
-
 static void start_program(void) {
     ensure_workspace();
     discard_program_file();
     check_stage(program_start(&guest.program, &guest.request));
+    close_listener();
     announce_start();
 }
 
-static void release_program(void) {
+static void release_held(void) {
     guest.program = take_held();
     discard_program_file();
     check_stage(program_release(&guest.program, &guest.request));
     announce_start();
+}
+
+static void release_program(void) {
+    close_listener();
+    release_held();
+}
+
+/* All of it is as for a real program, so that all of it has been done once. */
+static void rehearse_program(void) {
+    guest.is_rehearsing = true;
+    release_held();
 }
 
 static void close_stdin(void) {
@@ -371,10 +372,27 @@ static void end_program(void) {
     guest.state = ENDED;
 }
 
+static void send_workspace(void) {
+    check_link(workspace_send(&guest.link, guest.workspace, guest.request.output_files, guest.request.output_bytes));
+}
+
+/* Nothing of it is left for the program that comes. */
+static void end_rehearsal(void) {
+    send_workspace();
+    check_start(workspace_empty(guest.workspace), STAGE_WORKSPACE);
+    program_forget(&guest.program);
+    prepare_program_file();
+    request_renew(&guest.request);
+    guest.is_rehearsing = false;
+    guest.state = RECEIVING;
+    check_link(link_send(&guest.link, FRAME_REHEARSED, NULL, 0));
+}
+
 static void reap(void) {
     struct signalfd_siginfo ignored;
     while (read(guest.child_events, &ignored, sizeof(ignored)) > 0) continue;
     if (program_reap(&guest.program)) end_program();
+    if (guest.state == ENDED && guest.is_rehearsing) end_rehearsal();
 }
 
 static void run_event_loop(void) {
@@ -445,6 +463,6 @@ int main(void) {
 
     send_hello();
     run_event_loop();
-    check_link(workspace_send(&guest.link, guest.workspace, guest.request.output_files, guest.request.output_bytes));
+    send_workspace();
     wait_for_the_end();
 }

@@ -234,28 +234,6 @@ int program_release(struct program *program, const struct request *request) {
     return held_release(program->stdin_fd, request) < 0 ? STAGE_PROCESS : 0;
 }
 
-static void discard(int *fd) {
-    char buffer[4096];
-    while (read(*fd, buffer, sizeof(buffer)) > 0) continue;
-    close(*fd);
-    *fd = -1;
-}
-
-int program_finish_rehearsal(struct program *program) {
-    struct program_usage usage;
-    while (waitpid(program->pid, &program->wait_status, 0) < 0) {
-        if (errno != EINTR) return -1;
-    }
-    program->pid = 0;
-    program_finish(program, &usage);
-    discard(&program->stdout_fd);
-    discard(&program->stderr_fd);
-    close(program->cgroup);
-    program->cgroup = -1;
-    errno = EPROTO;
-    return program->wait_status == 0 ? 0 : -1;
-}
-
 void program_signal(const struct program *program, int signal) {
     /* The program leads its own session and process group: a signal reaches its whole job, as from a terminal. */
     if (program->pid > 0) kill(-program->pid, signal);
@@ -297,4 +275,11 @@ void program_finish(struct program *program, struct program_usage *usage) {
     usage->out_of_memory = read_cgroup_number(program->cgroup, "memory.events", "oom_kill ") > 0;
     if (program->stdin_fd >= 0) close(program->stdin_fd);
     program->stdin_fd = -1;
+}
+
+void program_forget(struct program *program) {
+    if (program->stdout_fd >= 0) close(program->stdout_fd);
+    if (program->stderr_fd >= 0) close(program->stderr_fd);
+    if (program->cgroup >= 0) close(program->cgroup);
+    program_init(program);
 }

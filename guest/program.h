@@ -52,8 +52,8 @@ int program_hold(struct program *program, const struct request *request);
 /* The held program becomes the program. */
 int program_release(struct program *program, const struct request *request);
 
-/* Waits for the end of a program that was released as a rehearsal, and throws away what it said. */
-int program_finish_rehearsal(struct program *program);
+/* After program_finish(): lets go of what is left, so that there can be another. */
+void program_forget(struct program *program);
 
 void program_signal(const struct program *program, int signal);
 void program_kill(const struct program *program);

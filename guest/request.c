@@ -129,6 +129,7 @@ static enum request_action apply_order(struct request *request, const struct fra
     case FRAME_REHEARSE:
         if (request->held == 0) return ACTION_REFUSE;
         request->held--;
+        request->phase = PHASE_STARTED;
         return ACTION_REHEARSE;
     default:
         if (request->held == 0) return ACTION_REFUSE;

@@ -60,7 +60,7 @@ enum request_action {
     ACTION_WRITE_FILE, /* the frame's payload; the file is complete when file_remaining is 0 */
     ACTION_START,
     ACTION_HOLD,       /* start, but let the program wait; then request_renew() */
-    ACTION_REHEARSE,   /* let the oldest held program run to its end; then request_renew() */
+    ACTION_REHEARSE,   /* release the oldest held program; request_renew() when it has ended */
     ACTION_RELEASE,    /* the oldest held program becomes the program */
     ACTION_STDIN,      /* the frame's payload */
     ACTION_STDIN_END,

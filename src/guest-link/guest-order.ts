@@ -7,19 +7,23 @@ export interface OutputBounds {
   readonly maxFileBytes: number;
 }
 
-type Phase = 'booting' | 'waiting_to_start' | 'running' | 'collecting' | 'over';
+type Phase = 'booting' | 'waiting_to_start' | 'running' | 'collecting' | 'complete' | 'over';
 
 const ALLOWED: Readonly<Record<Phase, readonly GuestMessage['type'][]>> = {
   booting: ['hello'],
-  waiting_to_start: ['held', 'rehearsed', 'started', 'start_failed'],
+  waiting_to_start: ['held', 'started', 'start_failed'],
   running: ['stdout', 'stderr', 'stdin_credit', 'exited'],
   collecting: ['output_file', 'output_data', 'output_end'],
+  // Whoever reads on after a program that was meant, reads too much.
+  complete: ['rehearsed'],
   over: [],
 };
 
+const NOTHING: OutputBounds = { maxFiles: 0, maxFileBytes: 0 };
+
 /** The order of docs/guest-link.md as a state machine. A guest that leaves it is not believed any further. */
 export class GuestOrder {
-  #bounds: OutputBounds = { maxFiles: 0, maxFileBytes: 0 };
+  #bounds = NOTHING;
   #phase: Phase;
   /** Names that were given, as latin1 so that every byte counts. */
   readonly #paths = new Set<string>();
@@ -32,13 +36,13 @@ export class GuestOrder {
     this.#phase = hasGreeted ? 'waiting_to_start' : 'booting';
   }
 
-  /** What may be delivered: nothing before this is called. */
+  /** What one program may deliver: nothing before this is called, and nothing after a rehearsal. */
   bound(bounds: OutputBounds): void {
     this.#bounds = bounds;
   }
 
   get isOver(): boolean {
-    return this.#phase === 'over';
+    return this.#phase === 'over' || this.#phase === 'complete';
   }
 
   /** Throws `guest_link_violation` when `message` must not come now. */
@@ -67,10 +71,15 @@ export class GuestOrder {
         break;
       case 'output_end':
         this.#expectFileComplete();
-        this.#phase = 'over';
+        this.#phase = 'complete';
+        break;
+      case 'rehearsed':
+        this.#phase = 'waiting_to_start';
+        this.#paths.clear();
+        this.#fileBytes = 0;
+        this.#bounds = NOTHING;
         break;
       case 'held':
-      case 'rehearsed':
       case 'stdout':
       case 'stderr':
       case 'stdin_credit':

@@ -89,10 +89,30 @@ describe('what a guest says', () => {
   it('begins after the greeting when it comes from a clone', () => {
     const order = new GuestOrder(true);
     assert.throws(() => {
-      order.accept({ type: 'hello', version: 2, uptimeNs: 1n });
+      order.accept({ type: 'hello', version: 3, uptimeNs: 1n });
     }, /waiting to start/);
-    order.accept({ type: 'rehearsed' });
+    order.accept({ type: 'held' });
     order.accept({ type: 'started', uptimeNs: 1n });
+  });
+
+  it('takes a rehearsal for a whole program, of which nothing counts for the next one', () => {
+    const order = new GuestOrder(true);
+    const program = read(goldenBytes('guest-clone-run.bin')).messages.slice(3, 8);
+    const file = {
+      type: 'output_file',
+      kind: 'other',
+      mode: 0,
+      sizeBytes: 0,
+      path: Buffer.from('a'),
+    } as const;
+    for (const message of [...program, { type: 'rehearsed' } as const, ...program.slice(0, -1)]) {
+      if (message.type === 'started') order.bound({ maxFiles: 1, maxFileBytes: 0 });
+      order.accept(message);
+    }
+    order.accept(file);
+    assert.throws(() => {
+      order.accept({ type: 'rehearsed' });
+    }, /collecting/);
   });
 
   it('delivers no file before it was said how many it may deliver', () => {

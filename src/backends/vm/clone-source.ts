@@ -1,5 +1,5 @@
 import { asGlasshouseError } from '../../base/errors.js';
-import { restoreClone, restoreRehearsedClone } from './clone.js';
+import { rehearse, restoreClone, restoreRehearsedClone } from './clone.js';
 import { CloneTemplate } from './clone-template.js';
 import { type Guest } from './guest.js';
 import { type Snapshot } from './snapshot.js';
@@ -58,7 +58,11 @@ export class CloneSource implements AsyncDisposable {
   async forPool(snapshot: Snapshot): Promise<Guest> {
     const template = await this.#ensure(snapshot);
     const copy = template === null ? null : await this.#copy(snapshot, template, 'pooled');
-    return copy ?? restoreRehearsedClone(this.#context, snapshot);
+    if (copy === null) return restoreRehearsedClone(this.#context, snapshot);
+    // The memory that a program writes to stops being shared now, and not while somebody waits for its answer.
+    await copy.machine.unpause();
+    await rehearse(this.#context, snapshot, copy);
+    return copy;
   }
 
   /** Ends the template of a snapshot because a clone of it failed; false when there is none to blame. */

@@ -1,10 +1,9 @@
 import { type FileHandle } from 'node:fs/promises';
 
 import { asGlasshouseError } from '../../base/errors.js';
-import { clonedGuest, expectMessage, type Guest } from './guest.js';
-import { describeRehearsal } from './guest-session.js';
+import { clonedGuest, type Guest } from './guest.js';
 import { type MachineRequest } from './machine.js';
-import { CLONE_REHEARSAL, REHEARSAL_PIDS } from './rehearsal.js';
+import { CLONE_REHEARSAL, rehearseProgram } from './rehearsal.js';
 import { type Snapshot } from './snapshot.js';
 import { type SnapshotContext } from './snapshot-builder.js';
 
@@ -58,9 +57,7 @@ export async function rehearse(context: SnapshotContext, snapshot: Snapshot, gue
   const { machine, connection } = guest;
   const deadline = setTimeout(() => void machine.destroy(), context.timeoutMs);
   try {
-    const { memoryMb } = snapshot.profile;
-    await connection.sendAll(describeRehearsal(CLONE_REHEARSAL, memoryMb, REHEARSAL_PIDS));
-    await expectMessage(connection, 'rehearsed');
+    await rehearseProgram(connection, CLONE_REHEARSAL, snapshot.profile.memoryMb);
     await machine.pause();
   } catch (error) {
     await machine.destroy();

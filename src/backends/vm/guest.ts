@@ -26,19 +26,21 @@ export function clonedGuest(machine: VirtualMachine, position: LinkPosition, ori
   return { machine, connection: new GuestConnection(machine.link, position), origin };
 }
 
-/** The next message, which must be of this type. Throws `guest_lost`, `guest_link_violation`, `guest_setup_failed`. */
-export async function expectMessage<T extends GuestMessage['type']>(
-  connection: GuestConnection,
-  type: T,
-): Promise<Extract<GuestMessage, { type: T }>> {
+/** The next message of a guest that is being prepared. Throws `guest_lost`, `guest_link_violation`, `guest_setup_failed`. */
+export async function nextMessage(connection: GuestConnection): Promise<GuestMessage> {
   const message = await connection.next();
   if (message === null)
     throw new GlasshouseError('guest_lost', 'The guest ended in the middle of its preparation.');
-  if (message.type === 'start_failed' && type !== 'start_failed')
+  if (message.type === 'start_failed')
     throw new GlasshouseError(
       'guest_setup_failed',
       `Guest init could not do its work: ${message.stage.replaceAll('_', ' ')} failed with errno ${message.errno}.`,
     );
+  return message;
+}
+
+/** The next message, which must be of this type. Throws what nextMessage() throws. */
+export async function expectMessage(connection: GuestConnection, type: GuestMessage['type']): Promise<void> {
+  const message = await nextMessage(connection);
   if (message.type !== type) throw violation(`${message.type} came where ${type} was due`);
-  return message as Extract<GuestMessage, { type: T }>;
 }

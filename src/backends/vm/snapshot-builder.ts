@@ -5,9 +5,9 @@ import { type LinkPosition } from '../../guest-link/connection.js';
 import { type GuestImage } from '../../images/locate.js';
 import { type GuestMemory, type MemoryKeeper } from './guest-memory.js';
 import { bootingGuest, expectMessage, type Guest } from './guest.js';
-import { describeHeldInterpreter, describeRehearsal } from './guest-session.js';
+import { describeHeldInterpreter } from './guest-session.js';
 import { type Accelerator, type VirtualMachineMonitor } from './machine.js';
-import { REHEARSAL_PIDS, SNAPSHOT_REHEARSAL } from './rehearsal.js';
+import { REHEARSAL_PIDS, rehearseProgram, SNAPSHOT_REHEARSAL } from './rehearsal.js';
 import { type Profile } from './snapshot.js';
 import { type ImageTemplate, type WorkspaceImages } from './workspace-image.js';
 
@@ -91,7 +91,7 @@ async function freezeIn(
   }
 }
 
-/** One to warm the guest up with, then two that stay: one for a rehearsal in the clone, one to run. */
+/** One to warm the guest up with, then three that stay: two for rehearsals, in a template and in its copy, one to run. */
 async function prepareInterpreters({ connection }: Guest, profile: Profile): Promise<void> {
   const hold = async (): Promise<void> => {
     await connection.sendAll(describeHeldInterpreter(profile.memoryMb, REHEARSAL_PIDS));
@@ -99,8 +99,8 @@ async function prepareInterpreters({ connection }: Guest, profile: Profile): Pro
   };
   await expectMessage(connection, 'hello');
   await hold();
-  await connection.sendAll(describeRehearsal(SNAPSHOT_REHEARSAL, profile.memoryMb, REHEARSAL_PIDS));
-  await expectMessage(connection, 'rehearsed');
+  await rehearseProgram(connection, SNAPSHOT_REHEARSAL, profile.memoryMb);
+  await hold();
   await hold();
   await hold();
 }

@@ -54,7 +54,7 @@ class Link extends Duplex {
   constructor(refuses: boolean) {
     super();
     this.#refuses = refuses;
-    this.#say('hello', Buffer.concat([Buffer.from([2, 0, 0, 0]), Buffer.alloc(8)]));
+    this.#say('hello', Buffer.concat([Buffer.from([3, 0, 0, 0]), Buffer.alloc(8)]));
   }
 
   override _read(): void {
@@ -65,9 +65,18 @@ class Link extends Duplex {
     for (const { type } of this.#decoder.push(chunk)) {
       if (type !== HOST_FRAME_TYPES.hold && type !== HOST_FRAME_TYPES.rehearse) continue;
       if (this.#refuses) this.#say('start_failed', Buffer.from([5, 0, 0, 0, 2, 0, 0, 0]));
-      else this.#say(type === HOST_FRAME_TYPES.hold ? 'held' : 'rehearsed', Buffer.alloc(0));
+      else if (type === HOST_FRAME_TYPES.hold) this.#say('held', Buffer.alloc(0));
+      else this.#rehearse();
     }
     done();
+  }
+
+  /** A program that exits with 0 and leaves nothing. */
+  #rehearse(): void {
+    this.#say('started', Buffer.alloc(8));
+    this.#say('exited', Buffer.alloc(44));
+    this.#say('output_end', Buffer.alloc(4));
+    this.#say('rehearsed', Buffer.alloc(0));
   }
 
   #say(word: keyof typeof GUEST_FRAME_TYPES, payload: Uint8Array): void {
