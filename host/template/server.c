@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@ struct copy {
     /* Readable when it has ended. */
     int pidfd;
     int connection;
+    bool was_killed;
 };
 
 static struct copy copies[COPIES_MAX];
@@ -147,18 +149,29 @@ static void report_end(int index) {
     *copy = copies[--copy_count];
 }
 
+/* It sees the same, unless somebody has stopped it. */
+static void kill_copy(int index) {
+    copies[index].was_killed = true;
+    syscall(SYS_pidfd_send_signal, copies[index].pidfd, SIGKILL, NULL, 0);
+}
+
 static void *serve(void *unused) {
     for (;;) {
-        struct pollfd waiting[COPIES_MAX + 1];
+        struct pollfd waiting[2 * COPIES_MAX + 1];
         int count = copy_count;
-        for (int i = 0; i < count; i++) waiting[i] = (struct pollfd){.fd = copies[i].pidfd, .events = POLLIN};
-        waiting[count] = (struct pollfd){.fd = listener, .events = POLLIN};
-        if (poll(waiting, (nfds_t)count + 1, -1) < 0) continue;
+        for (int i = 0; i < count; i++) {
+            waiting[2 * i] = (struct pollfd){.fd = copies[i].pidfd, .events = POLLIN};
+            /* Not its contents: the end of whoever asked for the copy. */
+            waiting[2 * i + 1] = (struct pollfd){.fd = copies[i].was_killed ? -1 : copies[i].connection};
+        }
+        waiting[2 * count] = (struct pollfd){.fd = listener, .events = POLLIN};
+        if (poll(waiting, 2 * (nfds_t)count + 1, -1) < 0) continue;
         /* From the last one down: the last takes the place of one that is forgotten. */
         for (int i = count - 1; i >= 0; i--) {
-            if (waiting[i].revents != 0) report_end(i);
+            if (waiting[2 * i].revents != 0) report_end(i);
+            else if (waiting[2 * i + 1].revents != 0) kill_copy(i);
         }
-        if (waiting[count].revents != 0) serve_request();
+        if (waiting[2 * count].revents != 0) serve_request();
     }
     return unused;
 }

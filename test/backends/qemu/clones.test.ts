@@ -47,8 +47,8 @@ describe('no two clones', { skip: skip ?? false }, () => {
     const drawOnAndOn = async (): Promise<void> => {
       while (begun < DRAWING_CLONES) {
         begun += 1;
-        // Where one waits it is taken, so that clones with a rehearsal behind them are among those that draw.
-        const backend = begun % 10 === 0 && poolReady(pooling) > 0 ? pooling : restoring;
+        // Where one waits it is taken: half of those that draw are copies of one process.
+        const backend = begun % 2 === 0 && poolReady(pooling) > 0 ? pooling : restoring;
         const before = Date.now();
         const { handle, stdout } = await runPython(backend, DRAW);
         const now = Date.now();
