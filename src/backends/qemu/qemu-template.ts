@@ -47,7 +47,8 @@ export class QemuTemplate implements MachineTemplate {
       machine.runsAs(await reportedPid(child, machine));
       return machine;
     } catch (error) {
-      await machine.destroy();
+      // Not awaited: what was sent to a template that is stopped is open until that ends, which is up to the caller.
+      void machine.destroy();
       throw asGlasshouseError(error, 'vmm_failed');
     }
   }

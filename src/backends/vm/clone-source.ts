@@ -49,8 +49,8 @@ export class CloneSource implements AsyncDisposable {
       await copy.machine.unpause();
       return copy;
     }
-    // For the next one. Who fails here fails again for the pool, which tells of it.
-    this.#ensure(snapshot).catch(() => undefined);
+    // For the next one.
+    void this.#ensure(snapshot);
     return restoreClone(this.#context, snapshot);
   }
 
@@ -76,7 +76,7 @@ export class CloneSource implements AsyncDisposable {
 
   /** To be called before a snapshot is disposed of. */
   async forget(snapshotSha256: string): Promise<void> {
-    const template = (await settled(this.#making.get(snapshotSha256))) ?? this.#standing.get(snapshotSha256);
+    const template = (await this.#making.get(snapshotSha256)) ?? this.#standing.get(snapshotSha256);
     this.#standing.delete(snapshotSha256);
     await template?.[Symbol.asyncDispose]();
   }
@@ -90,7 +90,7 @@ export class CloneSource implements AsyncDisposable {
     return this.#failures >= MAX_FAILURES;
   }
 
-  /** Null when there shall be none. */
+  /** Null when there shall be none, or it could not be made. */
   #ensure(snapshot: Snapshot): Promise<CloneTemplate | null> {
     const { sha256 } = snapshot.identity;
     const standing = this.#standing.get(sha256);
@@ -103,16 +103,16 @@ export class CloneSource implements AsyncDisposable {
   }
 
   async #make(snapshot: Snapshot): Promise<CloneTemplate | null> {
-    let template: CloneTemplate | null;
     try {
-      template = await CloneTemplate.make(this.#context, snapshot);
+      const template = await CloneTemplate.make(this.#context, snapshot);
+      if (template === null) this.#monitorCopies = false;
+      else this.#keep(snapshot.identity.sha256, template);
+      return template;
     } catch (error) {
+      // A snapshot that is to blame for it fails those who go on from it by themselves as well.
       this.#countFailure(error);
-      throw error;
+      return null;
     }
-    if (template === null) this.#monitorCopies = false;
-    else this.#keep(snapshot.identity.sha256, template);
-    return template;
   }
 
   #keep(sha256: string, template: CloneTemplate): void {
@@ -147,10 +147,4 @@ export class CloneSource implements AsyncDisposable {
     this.#copiesSinceFailure = 0;
     this.#problem = `clones are not made by copying: ${asGlasshouseError(error).message}`;
   }
-}
-
-/** What a promise resolves to; null when there is none, or it rejects. */
-async function settled<T>(promise: Promise<T> | undefined): Promise<T | null> {
-  const [result] = await Promise.allSettled([promise]);
-  return result.status === 'fulfilled' ? (result.value ?? null) : null;
 }

@@ -66,7 +66,9 @@ interface Template extends Subject {
 function subject(child: ChildProcess, pid: number, file: FileHandle): Subject {
   const commands = child.stdio[COMMANDS_FD] as Duplex;
   commands.on('error', () => undefined);
-  const lines = createInterface({ input: child.stdout as Readable })[Symbol.asyncIterator]();
+  const { stdout } = child;
+  assert.ok(stdout !== null);
+  const lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
   return {
     child,
     pid,

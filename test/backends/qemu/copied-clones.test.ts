@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
+import { QemuMonitor } from '../../../src/backends/qemu/qemu-monitor.js';
+import { type VmBackend } from '../../../src/backends/vm/vm-backend.js';
+import { hostHelper } from '../../../src/base/host-helper.js';
+import { hasEnded, listPids, readProcess } from '../../../src/base/process-table.js';
+import {
+  childProcesses,
+  commandSpec,
+  makeQemuBackend,
+  makeQemuMonitor,
+  never,
+  reasonToSkip,
+  ScratchDirectory,
+} from '../../contract/subject.js';
+import { poolReady, runPython, untilPoolHas } from './clones.js';
+
+const scratch = new ScratchDirectory();
+const snapshotDirectory = scratch.make('snapshots');
+const pooling = makeQemuBackend(scratch, { poolSize: 2, snapshotDirectory });
+const skip = await reasonToSkip(pooling);
+const isEmulated = skip === null && pooling.describe().isolation === 'vm-tcg';
+const isRoot = process.getuid?.() === 0;
+const reason = skip ?? (isEmulated ? false : 'only an emulated machine is copied');
+
+after(async () => {
+  await pooling.close();
+  scratch[Symbol.dispose]();
+});
+
+/** The one process that clones are copied from: the child of ours that has children itself. */
+function template(): number {
+  const parents = childProcesses().filter((pid) => copies(pid).length > 0);
+  const [parent] = parents;
+  assert.ok(parent !== undefined && parents.length === 1, 'one template');
+  return parent;
+}
+
+function copies(parent: number): number[] {
+  return listPids().filter((pid) => {
+    const entry = readProcess(pid);
+    return entry !== null && !hasEnded(entry) && entry.parentPid === parent;
+  });
+}
+
+function statusOf(pid: number, field: string): string {
+  return (
+    new RegExp(`^${field}:[ \\t]*(.*)$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? ''
+  );
+}
+
+function templates(backend: VmBackend): number {
+  return backend.gauges().find(({ name }) => name === 'pool_templates')?.value ?? 0;
+}
+
+async function assertRuns(backend: VmBackend): Promise<void> {
+  const { handle, result, stdout } = await runPython(backend, 'print(2+2)');
+  assert.deepEqual([result.termination, stdout.toString()], [{ kind: 'exited', exitCode: 0 }, '4\n']);
+  assert.notEqual(handle.origin.start, 'cold');
+}
+
+/** Begins a program without end, and finds the process that its guest runs in: the one that did not wait before. */
+async function startOnCopy(): Promise<{ pid: number; ended: Promise<unknown> }> {
+  await untilPoolHas(pooling, 2);
+  const waiting = copies(template());
+  const handle = await pooling.start(commandSpec(['sh', '-c', 'while :; do :; done']), never);
+  assert.equal(handle.origin.start, 'pooled');
+  const pid = waiting.find((each) => isAwake(each));
+  assert.ok(pid !== undefined, 'one of those that waited runs now');
+  const ended = pooling.wait(handle).then(async ({ termination }) => {
+    await pooling.cleanup(handle);
+    return termination.kind === 'lost' ? termination.error.code : termination.kind;
+  });
+  return { pid, ended };
+}
+
+/** A clone that waits uses no processor at all. */
+function isAwake(pid: number): boolean {
+  const ticks = (): number => {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
+    return Number(fields[11]) + Number(fields[12]);
+  };
+  const before = ticks();
+  const until = performance.now() + 300;
+  while (performance.now() < until) if (ticks() > before) return true;
+  return false;
+}
+
+describe('clones that are copied from one monitor', { skip: reason, timeout: 300_000 }, () => {
+  it('are processes of users of their own, without any right', async () => {
+    await untilPoolHas(pooling, 2);
+    assert.equal(templates(pooling), 1);
+    const pids = copies(template());
+    assert.equal(pids.length, 2);
+    for (const pid of pids) {
+      assert.equal(statusOf(pid, 'Seccomp'), '2');
+      assert.equal(statusOf(pid, 'NoNewPrivs'), '1');
+      assert.match(statusOf(pid, 'CapEff'), /^0+$/);
+    }
+    const users = new Set([
+      process.getuid?.(),
+      ...pids.map((pid) => Number(statusOf(pid, 'Uid').split('\t')[0])),
+    ]);
+    if (isRoot) assert.equal(users.size, 3);
+  });
+
+  it('are made again when their template was ended, and nobody notices', async () => {
+    await untilPoolHas(pooling, 2);
+    const before = template();
+    const waiting = copies(before);
+    process.kill(before, 'SIGKILL');
+    while (waiting.some((pid) => readProcess(pid) !== null)) await nextTurn();
+    await assertRuns(pooling);
+    await untilPoolHas(pooling, 2);
+    assert.notEqual(template(), before);
+  });
+
+  for (const [signal, code] of [
+    ['SIGKILL', 'guest_lost'],
+    ['SIGSTOP', 'vmm_stopped'],
+  ] as const) {
+    it(`are told apart: ${signal} to one is ${code}, and the others go on`, async () => {
+      const { pid, ended } = await startOnCopy();
+      process.kill(pid, signal);
+      assert.equal(await ended, code);
+      await assertRuns(pooling);
+    });
+  }
+
+  it('end with their template, as with any monitor', async () => {
+    const { ended } = await startOnCopy();
+    process.kill(template(), 'SIGKILL');
+    assert.equal(await ended, 'guest_lost');
+    await assertRuns(pooling);
+  });
+
+  it('are restored one by one while their template is stopped', async () => {
+    await untilPoolHas(pooling, 2);
+    process.kill(template(), 'SIGSTOP');
+    for (let run = 0; run < 3; run += 1) await assertRuns(pooling);
+    await untilPoolHas(pooling, 2);
+  });
+
+  it('leave no process behind', async () => {
+    await pooling.close();
+    assert.deepEqual(childProcesses(), []);
+  });
+});
+
+describe('a monitor that cannot be copied', { skip: reason, timeout: 300_000 }, () => {
+  for (const [what, parts] of [
+    ['because the library is missing', { templateLibrary: join(scratch.path, 'nothing.so') }],
+    ['because QEMU does not load it', { templateLibrary: '/dev/null' }],
+    ['because copy-monitor is missing', { copyHelper: join(scratch.path, 'nothing') }],
+  ] as const) {
+    it(`${what} is restored each time, and the receipt says so after a few attempts`, async () => {
+      const monitor = new QemuMonitor({
+        binary: 'qemu-system-x86_64',
+        accelerators: ['tcg'],
+        runtimeDirectory: scratch.make('spool'),
+        templateLibrary: hostHelper('monitor-template.so'),
+        copyHelper: hostHelper('copy-monitor'),
+        ...parts,
+      });
+      const backend = makeQemuBackend(scratch, { poolSize: 1, snapshotDirectory, monitor });
+      await backend.prepare(never);
+      // Attempts are made in the background.
+      for (let run = 0; run < 30 && backend.describe().notes.length === 0; run += 1)
+        await assertRuns(backend);
+      assert.match(backend.describe().notes.join(' '), /clones are not made by copying/);
+      await assertRuns(backend);
+      await untilPoolHas(backend, 1);
+      assert.equal(poolReady(backend), 1);
+      await backend.close();
+      assert.deepEqual(childProcesses(), []);
+    });
+  }
+
+  it('is not one that is only asked for a template on KVM', async () => {
+    const monitor = makeQemuMonitor({
+      binary: 'qemu-system-x86_64',
+      accelerators: ['kvm'],
+      runtimeDirectory: scratch.make('spool'),
+    });
+    const shape = { accelerator: 'kvm', memoryMb: 64, cpus: 1 } as const;
+    const request = { ...shape, memory: { kind: 'own' } } as Parameters<QemuMonitor['launchTemplate']>[0];
+    assert.equal(await monitor.launchTemplate(request), null);
+  });
+});
