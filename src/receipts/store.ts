@@ -3,6 +3,7 @@ import type Database from 'better-sqlite3';
 import { GlasshouseError } from '../base/errors.js';
 import { type NoteSigner } from './signed-note.js';
 import { type Appended, appendFinished, STORING } from './store-append.js';
+import { findCommand, type ListedCommand } from './store-command.js';
 import { asStoreError, openStoreFile } from './store-file.js';
 import { ALL_RECEIPTS, type ReceiptFilter } from './store-filter.js';
 import { findFile, readChunks } from './store-files.js';
@@ -27,6 +28,7 @@ import {
   type StoredReceipt,
 } from './store-types.js';
 
+export { type ListedCommand } from './store-command.js';
 export { ALL_RECEIPTS, type ReceiptFilter } from './store-filter.js';
 export { type DroppedOutputs, type RetentionPolicy } from './store-retention.js';
 export type * from './store-types.js';
@@ -200,6 +202,11 @@ export class ReceiptStore implements Disposable {
       }
       return selectSummaries(this.#database, filter, { limit, after });
     });
+  }
+
+  /** What an execution was asked to run, cut for a list; null when nothing readable of it is stored. */
+  commandOf(executionId: string): ListedCommand | null {
+    return asStoreError('look up a command', () => findCommand(this.#database, executionId));
   }
 
   /** Every receipt that the filter takes, oldest first, a few in memory at a time; others may write meanwhile. */
