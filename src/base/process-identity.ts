@@ -20,8 +20,15 @@ interface ProcessStat {
   readonly startTicks: number;
 }
 
-/** The identity of the calling process. */
+/** The identity of the calling process, read once: it does not change. */
 export function thisProcess(): ProcessIdentity {
+  own ??= readOwnIdentity();
+  return own;
+}
+
+let own: ProcessIdentity | null = null;
+
+function readOwnIdentity(): ProcessIdentity {
   const stat = parseProcessStat(readFileSync('/proc/self/stat', 'latin1'));
   return { pid: process.pid, startTicks: stat.startTicks, bootId: readBootId() };
 }

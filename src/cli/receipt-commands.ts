@@ -26,13 +26,16 @@ function defineList(define: Define, receipts: Command): void {
       limit: pageSize(flags['limit']),
       before: textOrNull(flags['before']),
       filter: filterOf(flags),
+      wide: flags['wide'] === true,
       json: flags['json'] === true,
     }),
   )
     .description('the newest receipts')
     .option('--limit <n>', 'how many, 1 to 1000', '20')
     .option('--before <id>', 'only those that are older than this one: the next page');
-  addFilterOptions(list).option('--json', 'for programs');
+  addFilterOptions(list)
+    .option('--wide', 'also what was run, in lines of more than 80 characters')
+    .option('--json', 'for programs');
 }
 
 function defineShow(define: Define, receipts: Command): void {

@@ -2,6 +2,9 @@ import { GlasshouseError } from '../base/errors.js';
 
 const DIGITS = new TextEncoder().encode('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');
 const PADDING = 0x3d;
+const DECODER = new TextDecoder();
+/** What a decoder puts where bytes are not UTF-8. */
+const REPLACEMENT = '\ufffd';
 
 /**
  * The last four characters when there is padding; before it only those digits whose unused bits are zero, so that no
@@ -9,8 +12,16 @@ const PADDING = 0x3d;
  */
 const PADDED_END = /^(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$/;
 
-/** RFC 4648 section 4: the standard alphabet, padded. By hand: btoa() takes a string, which costs more than the digits. */
+/** RFC 4648 section 4: the standard alphabet, padded. */
 export function encodeBase64(bytes: Uint8Array): string {
+  const text = DECODER.decode(bytes);
+  // Any other sequence of bytes becomes fewer characters than it has bytes, or is replaced.
+  const isAscii = text.length === bytes.length && !text.includes(REPLACEMENT);
+  return isAscii ? btoa(text) : encodeDigits(bytes);
+}
+
+/** By hand: btoa() takes a character for each byte, and to make that string costs more than the digits. */
+function encodeDigits(bytes: Uint8Array): string {
   const text = new Uint8Array(4 * Math.ceil(bytes.length / 3));
   for (let from = 0, to = 0; from < bytes.length; from += 3, to += 4) {
     const group = ((bytes[from] ?? 0) << 16) | ((bytes[from + 1] ?? 0) << 8) | (bytes[from + 2] ?? 0);
@@ -21,7 +32,7 @@ export function encodeBase64(bytes: Uint8Array): string {
   }
   const rest = bytes.length % 3;
   if (rest > 0) text.fill(PADDING, text.length - 3 + rest);
-  return new TextDecoder().decode(text);
+  return DECODER.decode(text);
 }
 
 /** Whether this is exactly what encodeBase64 makes of some bytes. */

@@ -17,6 +17,7 @@ export interface EnvelopeSignature {
 }
 
 const MAX_SIGNATURES = 8;
+const ENCODER = new TextEncoder();
 
 const ENVELOPE = objectOf({
   payload: base64,
@@ -32,9 +33,8 @@ const ENVELOPE = objectOf({
  * `DSSEv1 <length> <type> <length> <payload>`, with lengths in bytes.
  */
 export function preAuthenticationEncoding(payloadType: string, payload: Uint8Array): Uint8Array {
-  const encoder = new TextEncoder();
-  const type = encoder.encode(payloadType);
-  const header = encoder.encode(`DSSEv1 ${type.length} ${payloadType} ${payload.length} `);
+  const type = ENCODER.encode(payloadType);
+  const header = ENCODER.encode(`DSSEv1 ${type.length} ${payloadType} ${payload.length} `);
   const encoded = new Uint8Array(header.length + payload.length);
   encoded.set(header);
   encoded.set(payload, header.length);

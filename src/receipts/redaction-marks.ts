@@ -19,10 +19,21 @@ export function redactionMark(digits: string): string {
  */
 export function redactedFieldsOf(predicate: Omit<Predicate, 'redaction'>): string[] {
   const found: string[] = [];
-  for (const [name, value] of Object.entries(predicate)) {
-    if (name !== 'redaction') collect(value as JsonValue, `/${name}`, found);
+  for (const [name, value] of Object.entries(predicate) as [string, JsonValue][]) {
+    if (name !== 'redaction' && hasMark(value)) collect(value, `/${name}`, found);
   }
   return found.sort((a, b) => (a < b ? -1 : 1));
+}
+
+/** Most parts of most receipts have none: only for the others are pointers made. */
+function hasMark(value: JsonValue): boolean {
+  if (typeof value === 'string') return REDACTION_MARK.test(value);
+  if (Array.isArray(value)) return (value as readonly JsonValue[]).some(hasMark);
+  if (!isJsonObject(value)) return false;
+  const encoded = onlyBase64(value);
+  // One character for each byte; marks are ASCII.
+  if (encoded !== null) return REDACTION_MARK.test(atob(encoded));
+  return Object.values(value).some(hasMark);
 }
 
 function collect(value: JsonValue, pointer: string, found: string[]): void {
@@ -33,9 +44,8 @@ function collect(value: JsonValue, pointer: string, found: string[]): void {
       collect(item, `${pointer}/${index}`, found);
     });
   } else if (isJsonObject(value)) {
-    const encoded = onlyBase64(value);
-    if (encoded !== null) {
-      if (REDACTION_MARK.test(atob(encoded))) found.push(pointer); // one character for each byte; marks are ASCII
+    if (onlyBase64(value) !== null) {
+      if (hasMark(value)) found.push(pointer);
       return;
     }
     for (const [name, member] of Object.entries(value)) collect(member, `${pointer}/${escaped(name)}`, found);

@@ -26,17 +26,23 @@ export function assertSchema<T>(schema: Schema<T>, value: JsonValue, at: string)
 
 /** An object with exactly these fields; those that are optional() may be absent. */
 export function objectOf<T extends object>(fields: { readonly [K in keyof T]-?: Schema<T[K]> }): Schema<T> {
-  const known = new Map(Object.entries<Schema<unknown>>(fields));
+  const known = Object.entries<Schema<unknown>>(fields);
+  const names = new Set(Object.keys(fields));
   return (value, at) => {
     if (!isJsonObject(value)) return `${at} is not an object`;
-    const unknown = Object.keys(value).find((name) => !known.has(name));
-    if (unknown !== undefined) return `${at} has the unknown field ${quote(unknown)}`;
-    return firstProblem(known, ([name, schema]) => {
+    for (const name of Object.keys(value))
+      if (!names.has(name)) return `${at} has the unknown field ${quote(name)}`;
+    for (const [name, schema] of known) {
       const member = value[name];
-      if (member === undefined) return schema.mayBeAbsent === true ? null : `${at}.${name} is missing`;
-      return schema(member, `${at}.${name}`);
-    });
+      const problem = member === undefined ? absence(schema, at, name) : schema(member, `${at}.${name}`);
+      if (problem !== null) return problem;
+    }
+    return null;
   };
+}
+
+function absence({ mayBeAbsent }: Schema<unknown>, at: string, name: string): string | null {
+  return mayBeAbsent === true ? null : `${at}.${name} is missing`;
 }
 
 /** One of several shapes; the text in the field `name` says which. */

@@ -5,7 +5,14 @@ import { encodeTreeHead, encodeUpdate, parseCheckpoint, type TreeHead } from './
 import { sha256 } from './crypto.js';
 import { encodeLogEntry, parseLogEntry } from './log-entry.js';
 import { hashLeaf, provesInclusion, sameHash } from './merkle.js';
-import { completedHashes, consistencyProof, inclusionProof, rootOf, storedPosition } from './merkle-tree.js';
+import {
+  completedHashes,
+  consistencyProof,
+  inclusionProof,
+  type ReadHash,
+  rootOf,
+  storedPosition,
+} from './merkle-tree.js';
 import { type NoteSigner } from './signed-note.js';
 import { type HeadMemory, type RememberedHead } from './store-head.js';
 import { type LogProof } from './store-types.js';
@@ -14,10 +21,17 @@ import { type LogProof } from './store-types.js';
 const PAGE = 64;
 
 /** A receipt that is stored and not yet in the log. */
-interface PendingReceipt {
+export interface PendingReceipt {
   readonly sequence: number;
   readonly envelope: Uint8Array;
   readonly finishedAt: string;
+}
+
+/** Where the log ends. */
+interface LogEnd {
+  readonly size: number;
+  /** Of the last entry; empty when there is none. */
+  readonly time: string;
 }
 
 interface CheckpointRow {
@@ -54,7 +68,7 @@ export class StoredLog {
 
   /** Whether every stored receipt is in the log: those of an older version are not before the first append. */
   get isComplete(): boolean {
-    return this.#pending(this.latest()?.size ?? 0).length === 0;
+    return this.#statements.pending.all(this.latest()?.size ?? 0, 1).length === 0;
   }
 
   /**
@@ -75,20 +89,14 @@ export class StoredLog {
   /**
    * Logs all stored receipts that are not in the log yet and signs the new head, which it returns; null when there were
    * none. For the middle of a transaction, which is the caller's.
+   * @param stored what this transaction has stored, in its order: it need not be read again.
    */
-  extend(signer: NoteSigner): string | null {
+  extend(signer: NoteSigner, stored: readonly PendingReceipt[]): string | null {
     const oldSize = this.latest()?.size ?? 0;
     if (oldSize !== this.#intactSize) this.assertContinuable(signer);
-    let size = oldSize;
-    let time = this.#timeOfEntry(size - 1);
-    for (let page = this.#pending(size); page.length > 0; page = this.#pending(size)) {
-      for (const { sequence, envelope, finishedAt } of page) {
-        if (sequence !== size + 1) throw corrupt(`receipt ${size + 1} is missing`);
-        time = latestOf(new Date().toISOString(), finishedAt, time);
-        this.#append(size, encodeLogEntry({ envelope_sha256: sha256(envelope), index: size, time }));
-        size += 1;
-      }
-    }
+    let end: LogEnd = { size: oldSize, time: this.#timeOfEntry(oldSize - 1) };
+    for (const page of this.#unlogged(oldSize, stored)) end = this.#append(page, end);
+    const { size } = end;
     if (size === oldSize) return null;
     const head = { origin: signer.name, size, root: rootOf(size, this.readHash) };
     const note = signer.sign(encodeTreeHead(head));
@@ -144,15 +152,41 @@ export class StoredLog {
     return hash;
   };
 
-  #pending(size: number): PendingReceipt[] {
-    return this.#statements.pending.all(size, PAGE);
+  /** By the page. Those that an older version has left out come before what was stored now, and are read. */
+  *#unlogged(
+    size: number,
+    stored: readonly PendingReceipt[],
+  ): Generator<readonly PendingReceipt[], void, undefined> {
+    if (stored[0]?.sequence === size + 1) {
+      yield stored;
+      return;
+    }
+    const { pending } = this.#statements;
+    for (
+      let first = size, page = pending.all(first, PAGE);
+      page.length > 0;
+      page = pending.all(first, PAGE)
+    ) {
+      yield page;
+      first += page.length;
+    }
   }
 
-  #append(index: number, entry: Uint8Array): void {
-    this.#statements.addEntry.run(index, entry);
-    const begin = storedPosition(0, index);
-    for (const [offset, hash] of completedHashes(index, hashLeaf(entry), this.readHash).entries())
-      this.#statements.addHash.run(begin + offset, hash);
+  #append(page: readonly PendingReceipt[], { size, time }: LogEnd): LogEnd {
+    const begin = storedPosition(0, size);
+    const hashes: Uint8Array[] = [];
+    const read: ReadHash = (level, index) =>
+      hashes[storedPosition(level, index) - begin] ?? this.readHash(level, index);
+    for (const { sequence, envelope, finishedAt } of page) {
+      if (sequence !== size + 1) throw corrupt(`receipt ${size + 1} is missing`);
+      time = latestOf(new Date().toISOString(), finishedAt, time);
+      const entry = encodeLogEntry({ envelope_sha256: sha256(envelope), index: size, time });
+      this.#statements.addEntry.run(size, entry);
+      hashes.push(...completedHashes(size, hashLeaf(entry), read));
+      size += 1;
+    }
+    for (const [offset, hash] of hashes.entries()) this.#statements.addHash.run(begin + offset, hash);
+    return { size, time };
   }
 
   #timeOfEntry(index: number): string {

@@ -28,7 +28,7 @@ export class ReceiptWriter {
 
   /**
    * Resolves when the receipt is durably stored and the log has it under a signed head. Rejects with what
-   * ReceiptStore.append says of it; what else was in the transaction is stored all the same.
+   * ReceiptStore.append says of it: then what else was in the transaction is stored all the same; or throws: then not.
    */
   write(finished: FinishedExecution): Promise<void> {
     return new Promise((resolve, reject) => {

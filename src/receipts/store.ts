@@ -1,16 +1,14 @@
 import type Database from 'better-sqlite3';
 
 import { GlasshouseError } from '../base/errors.js';
-import { sha256 } from './crypto.js';
-import { type Statement } from './receipt.js';
-import { encodePayload } from './statement.js';
 import { type NoteSigner } from './signed-note.js';
-import { asStoreError, openStoreFile, storeError } from './store-file.js';
+import { type Appended, appendFinished, STORING } from './store-append.js';
+import { findCommand, type ListedCommand } from './store-command.js';
+import { asStoreError, openStoreFile } from './store-file.js';
 import { ALL_RECEIPTS, type ReceiptFilter } from './store-filter.js';
-import { findFile, insertFile, readChunks } from './store-files.js';
+import { findFile, readChunks } from './store-files.js';
 import { HeadMemory } from './store-head.js';
-import { indexOlderReceipts, indexTerms, placeReceipt, storedBytesOf } from './store-index.js';
-import { insertReceipt } from './store-insert.js';
+import { indexOlderReceipts } from './store-index.js';
 import { positionOfReceipt, selectReceipts, selectSummaries, SUMMARY_COLUMNS } from './store-list.js';
 import { StoredLog } from './store-log.js';
 import {
@@ -27,11 +25,10 @@ import {
   type LogProof,
   type ReceiptSummary,
   type StoredFile,
-  type StoredOutputs,
   type StoredReceipt,
 } from './store-types.js';
-import { textFromBytes } from './text.js';
 
+export { type ListedCommand } from './store-command.js';
 export { ALL_RECEIPTS, type ReceiptFilter } from './store-filter.js';
 export { type DroppedOutputs, type RetentionPolicy } from './store-retention.js';
 export type * from './store-types.js';
@@ -39,7 +36,6 @@ export type * from './store-types.js';
 const MAX_PAGE = 1_000;
 /** Whole receipts that each() holds: one may have megabytes. */
 const RECEIPTS_AT_ONCE = 16;
-const STORING = 'store the receipt';
 const BEGIN = `INSERT INTO executions
     (execution_id, started_at, owner_pid, owner_start_ticks, owner_boot_id, request, execution)
   VALUES (?, ?, ?, ?, ?, ?, ?)`;
@@ -54,11 +50,11 @@ interface BegunRow {
   readonly execution: string;
 }
 
-/** A receipt that is stored and cannot be found by its words yet. */
-interface Placed {
-  readonly position: bigint;
-  readonly statement: Statement;
-}
+/** The head is null when nothing was logged. */
+type AppendAndLog = (
+  finished: readonly FinishedExecution[],
+  signer: NoteSigner,
+) => Pick<Appended, 'refusals'> & { readonly head: string | null };
 
 /**
  * Receipts and what was stored beside them, in one SQLite file. Several processes may have it open at once. Every
@@ -68,11 +64,16 @@ interface Placed {
 export class ReceiptStore implements Disposable {
   readonly #database: Database.Database;
   readonly #headMemory: HeadMemory;
+  readonly #appendAndLog: Database.Transaction<AppendAndLog>;
   #log: StoredLog | null = null;
 
   private constructor(database: Database.Database, headMemory: HeadMemory) {
     this.#database = database;
     this.#headMemory = headMemory;
+    this.#appendAndLog = database.transaction<AppendAndLog>((finished, signer) => {
+      const { refusals, stored } = appendFinished(database, finished);
+      return { refusals, head: this.log.extend(signer, stored) };
+    });
   }
 
   /** Opens `<directory>/glasshouse.db`, making it at first use. Throws `store_unsupported` for another's file. */
@@ -119,16 +120,7 @@ export class ReceiptStore implements Disposable {
   append(finished: readonly FinishedExecution[], signer: NoteSigner): (GlasshouseError | null)[] {
     return asStoreError(STORING, () => {
       try {
-        const { refusals, head } = this.#database
-          .transaction(() => {
-            const places = finished.map((one) => this.#place(one));
-            for (const place of places)
-              if (!(place instanceof GlasshouseError))
-                indexTerms(this.#database, place.position, place.statement);
-            const refusals = places.map((place) => (place instanceof GlasshouseError ? place : null));
-            return { refusals, head: this.log.extend(signer) };
-          })
-          .immediate();
+        const { refusals, head } = this.#appendAndLog.immediate(finished, signer);
         if (head !== null) this.#headMemory.remember(head);
         return refusals;
       } catch (thrown) {
@@ -212,6 +204,11 @@ export class ReceiptStore implements Disposable {
     });
   }
 
+  /** What an execution was asked to run, cut for a list; null when nothing readable of it is stored. */
+  commandOf(executionId: string): ListedCommand | null {
+    return asStoreError('look up a command', () => findCommand(this.#database, executionId));
+  }
+
   /** Every receipt that the filter takes, oldest first, a few in memory at a time; others may write meanwhile. */
   *each(filter: ReceiptFilter): Generator<StoredReceipt, void, undefined> {
     for (let after: bigint | null = null; ;) {
@@ -293,46 +290,6 @@ export class ReceiptStore implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
-  }
-
-  /** Stores one, but for its terms. What refuses it keeps out nothing else, unless SQLite has given up the transaction. */
-  #place({ receipt, statement, outputs }: FinishedExecution): Placed | GlasshouseError {
-    try {
-      const store = this.#database.transaction(() => {
-        if (sha256(encodePayload(statement)) !== receipt.receiptId)
-          throw new GlasshouseError('store_failed', 'The receipt was signed over another statement.');
-        const sequence = insertReceipt(this.#database, receipt, statement);
-        this.#insertStream(sequence, 'stdout', outputs.stdout);
-        this.#insertStream(sequence, 'stderr', outputs.stderr);
-        this.#insertFiles(sequence, statement, outputs);
-        const { timestamp } = statement.predicate;
-        return placeReceipt(this.#database, sequence, timestamp, storedBytesOf(statement, outputs));
-      });
-      return { position: store(), statement };
-    } catch (thrown) {
-      if (!this.#database.inTransaction) throw thrown;
-      return storeError(STORING, thrown);
-    }
-  }
-
-  #insertStream(receipt: number, name: 'stdout' | 'stderr', content: Uint8Array | null): void {
-    if (content === null) return;
-    prepared(this.#database, 'INSERT INTO streams (receipt, name, content) VALUES (?, ?, ?)').run(
-      receipt,
-      name,
-      content,
-    );
-  }
-
-  #insertFiles(receipt: number, statement: Statement, outputs: StoredOutputs): void {
-    if (outputs.files.length === 0) return;
-    const records = new Map(
-      statement.predicate.artifacts.files.map((record) => [JSON.stringify(record.path), record]),
-    );
-    for (const output of outputs.files) {
-      const record = records.get(JSON.stringify(textFromBytes(output.path)));
-      insertFile(this.#database, receipt, output, record);
-    }
   }
 
   #findReceipt(column: 'receipt_id' | 'execution_id', value: string): StoredReceipt | null {

@@ -139,6 +139,28 @@ describe('glasshouse receipts', () => {
     assert.equal(one.length, 1);
   });
 
+  it('lists what was run with --wide: quoted, escaped, cut, and without its secrets', async () => {
+    using installation = new Installation();
+    const commands = [
+      ['true', 'two words', "it's", `${ESCAPE}[2J\u202e`],
+      ['true', '--token', 'planted-Word-3'],
+      ['true', 'x'.repeat(100_000)],
+      ['true', '\u{1f600}'.repeat(60)],
+      ['true', ...Array.from({ length: 1_000 }, () => '')],
+    ];
+    for (const command of commands) await installation.ok(['run', '--no-receipt', '--', ...command]);
+    const [heading = '', ...rows] = (await installation.ok(['receipts', 'list', '--wide']))
+      .trimEnd()
+      .split('\n');
+    const shown = rows.map((row) => row.slice(heading.indexOf('COMMAND'))).reverse();
+    assert.equal(shown[0], String.raw`true 'two words' 'it'\''s' '\u{1b}[2J\u{202e}'`);
+    assert.match(shown[1] ?? '', /^true --token \[redacted:[0-9a-f]{20,}\.\.\.$/);
+    assert.equal(shown[2], `true ${'x'.repeat(40)}...`);
+    assert.equal(shown[3], `true '${'\u{1f600}'.repeat(39)}...`);
+    assert.equal(shown[4], `true${" ''".repeat(13)} '...`);
+    for (const command of shown) assert.ok(Array.from(command).length <= 48, command);
+  });
+
   it('shows and exports one by its id, the beginning of its id, or as the latest', async () => {
     using installation = await withReceipt();
     const bundle = readFileSync(installation.receiptFile, 'utf8');

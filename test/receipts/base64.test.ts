@@ -39,6 +39,16 @@ describe('base64', () => {
     );
   });
 
+  it('encodes every byte, alone and among ASCII, also those that are no UTF-8, or a mark of its order', () => {
+    for (let byte = 0; byte < 256; byte += 1)
+      for (const around of [[], [0x41], [0x41, 0x42, 0x43]]) {
+        const bytes = Buffer.from([...around, byte, ...around]);
+        assert.equal(encodeBase64(bytes), bytes.toString('base64'), bytes.toString('hex'));
+      }
+    for (const text of ['\ufeffa', '\ufffd', 'caf\u00e9', '\ud83d\ude00'])
+      assert.equal(encodeBase64(Buffer.from(text)), Buffer.from(text).toString('base64'), text);
+  });
+
   for (const [why, text] of [
     ['padding is missing', 'Zg'],
     ['padding is short', 'Zg='],

@@ -72,6 +72,26 @@ describe('signStatement', () => {
     });
   });
 
+  it('freezes the statement, to its last part: the receipt stays over what it says', async () => {
+    const { statement, receipt } = await sampleReceipt();
+    assert.equal(receipt.isOver(statement), true);
+    assert.equal(receipt.isOver(structuredClone(statement)), false);
+    const edit = (target: object, name: string): void => {
+      (target as Record<string, unknown>)[name] = 'edited';
+    };
+    const { predicate } = statement;
+    for (const part of [
+      statement,
+      statement.subject,
+      predicate,
+      predicate.outcome,
+      predicate.artifacts.files[0],
+    ])
+      assert.throws(() => {
+        edit(part ?? {}, 'status');
+      }, TypeError);
+  });
+
   it('passes on that the signer failed', async () => {
     const broken = { keyId: SIGNER.keyId, sign: () => Promise.reject(new Error('no key today')) };
     await assert.rejects(signStatement(buildStatement(samplePredicate()), broken), /no key today/);

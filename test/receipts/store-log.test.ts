@@ -8,14 +8,14 @@ import { encodeBundle } from '../../src/receipts/bundle.js';
 import { parseCheckpoint, parseUpdate } from '../../src/receipts/checkpoint.js';
 import { hashLeaf, provesConsistency } from '../../src/receipts/merkle.js';
 import { encodeLogEntry } from '../../src/receipts/log-entry.js';
-import { type FinishedExecution, ReceiptStore } from '../../src/receipts/store.js';
+import { type FinishedExecution, ReceiptStore, type StoredOutputs } from '../../src/receipts/store.js';
 import { auditLog } from '../../src/receipts/store-audit.js';
 import { STORE_APPLICATION_ID, STORE_MIGRATIONS } from '../../src/receipts/store-schema.js';
 import { ReceiptWriter } from '../../src/receipts/store-writer.js';
 import { verifyReceipt } from '../../src/receipts/verify.js';
 import { LOG_SIGNER, LOG_VERIFIER, MemoryLog } from './sample-log.js';
 import { executionId, sampleReceipt, SIGNER, utf8, VERIFIER } from './sample.js';
-import { begun, disposable, NO_OUTPUTS, openRaw, openStore, storeReceipt } from './store-support.js';
+import { begun, disposable, MIB, NO_OUTPUTS, openRaw, openStore, storeReceipt } from './store-support.js';
 import { temporaryDirectory } from './temporary-directory.js';
 
 const trusted = { trustedKeys: [VERIFIER], logKeys: [LOG_VERIFIER] };
@@ -125,6 +125,74 @@ describe('ReceiptWriter', () => {
     );
     for (const { receipt } of [good, other]) await assertProven(store, receipt.receiptId);
     assert.equal(store.log.latest()?.size, 2);
+  });
+
+  it('leaves no row of those that it refuses, whether they fail at once or half way, among those that it keeps', async (t) => {
+    const { store, directory } = openStore(t);
+    const writer = new ReceiptWriter(store, LOG_SIGNER);
+    const streams = { stdout: utf8('out'), stderr: utf8('') };
+    const withOutputs = async (
+      number: number,
+      outputs: Partial<StoredOutputs>,
+    ): Promise<FinishedExecution> => ({
+      ...(await finished(store, number)),
+      outputs: { ...NO_OUTPUTS, ...streams, ...outputs },
+    });
+    const file = (text: string): StoredOutputs['files'] => [{ path: utf8('out.txt'), chunks: [utf8(text)] }];
+    const [one, other] = [await withOutputs(1, {}), await withOutputs(2, {})];
+    const batch: Record<string, FinishedExecution> = {
+      'kept: small': one,
+      'refused: a file that is another': await withOutputs(3, { files: file('xxx') }),
+      'kept: a file': await withOutputs(4, { files: file('out') }),
+      'refused: not begun': {
+        ...(await sampleReceipt({ execution_id: executionId(9) })),
+        outputs: one.outputs,
+      },
+      'refused: a second time': one,
+      'refused: over another statement': { ...other, statement: one.statement },
+      'kept: large': await withOutputs(5, { stdout: Buffer.alloc(3 * MIB) }),
+      'kept: the last': other,
+    };
+    const results = await Promise.allSettled(Object.values(batch).map((each) => writer.write(each)));
+    assert.deepEqual(
+      results.map(({ status }) => (status === 'fulfilled' ? 'kept' : 'refused')),
+      Object.keys(batch).map((name) => name.split(':')[0]),
+    );
+    assert.equal(store.log.latest()?.size, 4);
+    const kept = Object.entries(batch).filter(([name]) => name.startsWith('kept'));
+    for (const [, { receipt }] of kept) await assertProven(store, receipt.receiptId);
+    assert.equal((await auditLog(store, [LOG_VERIFIER])).valid, true);
+    const raw = openRaw(t, directory);
+    const count = (table: string): unknown => raw.prepare(`SELECT count(*) FROM ${table}`).pluck().get();
+    const rows = ['receipts', 'receipt_index', 'log_entries', 'streams', 'files', 'file_chunks'].map(count);
+    assert.deepEqual(rows, [4, 4, 4, 8, 1, 1]);
+    assert.deepEqual(raw.pragma('foreign_key_check'), []);
+    assert.deepEqual(
+      store.unfinished().map(({ executionId: id }) => id),
+      [executionId(3)],
+    );
+  });
+
+  it('stores nothing of a batch whose commit comes to nothing, and all of it the next time', async (t) => {
+    const { store, directory } = openStore(t);
+    const writer = new ReceiptWriter(store, LOG_SIGNER);
+    const batch = await Promise.all([1, 2, 3].map((number) => finished(store, number)));
+    const raw = openRaw(t, directory);
+    raw.exec(`CREATE TRIGGER no_room BEFORE INSERT ON log_entries WHEN NEW.entry_index = 2
+      BEGIN SELECT RAISE(ROLLBACK, 'no room'); END`);
+    const attempts = await Promise.allSettled(batch.map((one) => writer.write(one)));
+    assert.deepEqual(
+      attempts.map(({ status }) => status),
+      ['rejected', 'rejected', 'rejected'],
+    );
+    assert.equal(store.list({ limit: 10, before: null }).length, 0);
+    assert.equal(store.unfinished().length, 3);
+    assert.equal(store.log.latest(), null);
+    raw.exec('DROP TRIGGER no_room');
+    await Promise.all(batch.map((one) => writer.write(one)));
+    assert.equal(store.log.latest()?.size, 3);
+    for (const { receipt } of batch) await assertProven(store, receipt.receiptId);
+    assert.equal((await auditLog(store, [LOG_VERIFIER])).valid, true);
   });
 
   it('refuses all of a batch when the log cannot be continued, and stores none of it', async (t) => {

@@ -16,6 +16,26 @@ describe('Text', () => {
     );
   });
 
+  it('takes for text exactly what a fatal decoder takes, also what was written as a replacement character', () => {
+    const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+    const replacement = fc.constant(Buffer.from('\ufffd'));
+    const piece = fc.oneof(
+      fc.uint8Array(),
+      fc.string({ unit: 'binary' }).map((text) => Buffer.from(text)),
+      replacement,
+    );
+    fc.assert(
+      fc.property(fc.array(piece), (pieces) => {
+        const bytes = Buffer.concat(pieces);
+        const text = textFromBytes(bytes);
+        if (typeof text === 'string') assert.equal(text, decoder.decode(bytes));
+        else assert.throws(() => decoder.decode(bytes), TypeError);
+      }),
+    );
+    assert.equal(textFromBytes(Buffer.from('a\ufffd')), 'a\ufffd');
+    assert.deepEqual(textFromBytes(Buffer.from([0xef, 0xbf, 0xbd, 0xff])), { base64: '77+9/w==' });
+  });
+
   it('keeps a byte order mark', () => {
     assert.deepEqual(Buffer.from(textToBytes(textFromBytes(Buffer.from('\ufeffa')))), Buffer.from('\ufeffa'));
   });

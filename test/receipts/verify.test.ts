@@ -161,7 +161,7 @@ describe('verifyReceipt: attacks', () => {
     });
     const { receipt: original } = await sampleReceipt();
     const swapped = encodeBundle(
-      { ...receipt, receiptId: original.receiptId },
+      { envelopeBytes: receipt.envelopeBytes, receiptId: original.receiptId },
       SIGNER.publicKeyPem,
       sampleProof(receipt.envelopeBytes),
     );
