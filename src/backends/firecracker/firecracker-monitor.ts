@@ -123,13 +123,13 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
   #spawn(
     { firecracker, jailer }: Programs,
     cell: Cell,
-    shape: MachineShape,
+    request: MachineRequest,
     given: readonly Given[],
     fileBytes: number,
   ): FirecrackerProcess {
     const user = jailer === null ? (process.getuid?.() ?? 0) : freshUser();
     const { keeper, cellDirectory: base } = this.#options;
-    const jail = { firecracker, base, name: cell.name, user, shape, fileBytes };
+    const jail = { firecracker, base, name: cell.name, user, shape: request, fileBytes };
     const command =
       jailer === null
         ? freeCommand(firecracker, cell.name)
@@ -146,7 +146,8 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
       child.kill('SIGKILL');
       throw new GlasshouseError('vmm_failed', 'Firecracker was started without its streams.');
     }
-    return new FirecrackerProcess(Object.assign(child, { stdout, stderr }), cell);
+    const to = request.memory.kind === 'clone' ? 'frozen guest' : 'booting guest';
+    return new FirecrackerProcess(Object.assign(child, { stdout, stderr }), cell, to);
   }
 
   #inspected(): Promise<Programs> {
