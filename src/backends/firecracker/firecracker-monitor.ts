@@ -136,9 +136,12 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
         : jailedCommand({ ...jail, jailer, hasCgroups: whyNoCgroups() === null });
     const files = given.map(({ name, how }, index) => `${FIRST_FD + index}:${how}:${name}`);
     const mode = jailer === null ? 'exec' : 'namespaces';
+    // A clone's memory is a file, for which there are none: huge pages would only fill the stacks of Firecracker's
+    // threads, which doubles what it takes for itself. A guest that boots is faster with them.
+    const pages = request.memory.kind === 'clone' ? ['small-pages'] : [];
     const child = spawn(
       keeper,
-      [String(process.pid), cell.root, String(user), mode, ...files, '--', ...command],
+      [String(process.pid), cell.root, String(user), mode, ...pages, ...files, '--', ...command],
       { env: {}, cwd: '/', stdio: ['ignore', 'pipe', 'pipe', ...given.map(({ file }) => file.fd)] },
     );
     const { stdout, stderr } = child as { stdout: Readable | null; stderr: Readable | null };
