@@ -209,8 +209,7 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     this.#stdin.stop();
     this.#endedAt ??= performance.now();
     this.#announceEnd();
-    // A virgin guest served one program: there is nothing in it to shut down. Dispose waits until it is gone.
-    void this.#machine.destroy();
+    // A virgin guest served one program: there is nothing in it to shut down. Dispose ends it, after the answer.
     if (this.#delivery.failure !== null) throw this.#delivery.failure;
     return this.#result(lost);
   }
