@@ -57,7 +57,8 @@ function recordStages(
     'workspace image': (boot['workspace_us'] ?? 0) / 1000,
     'VMM start': (boot['vmm_us'] ?? 0) / 1000,
     'kernel to init': (boot['kernel_us'] ?? 0) / 1000,
-    'request to exec': (boot['request_us'] ?? 0) / 1000,
+    request: (boot['request_us'] ?? 0) / 1000,
+    'guest to exec': (boot['guest_us'] ?? 0) / 1000,
     interpreter: timings['run_ms'] ?? 0,
     receipt: timings['receipt_ms'] ?? 0,
   };

@@ -118,7 +118,8 @@ class StageRecorder {
     const boot = (predicate['timing'] as { boot_stages: Record<string, number> }).boot_stages;
     const named: Record<string, number> = {
       clone: (boot['clone_us'] ?? 0) / 1000,
-      'request to release': (boot['request_us'] ?? 0) / 1000,
+      request: (boot['request_us'] ?? 0) / 1000,
+      'guest to release': (boot['guest_us'] ?? 0) / 1000,
       interpreter: timings['run_ms'] ?? 0,
       receipt: timings['receipt_ms'] ?? 0,
     };

@@ -2,14 +2,16 @@
  * Starts a virtual machine monitor in a directory of its own, with names there for files that were opened elsewhere,
  * and sees to it that nothing of it outlives whoever asked for it: what Node.js cannot do itself.
  *
- * Usage: keep-machine PARENT DIRECTORY OWNER exec|namespaces [FD:own|share|view:NAME]... -- COMMAND [ARGUMENT]...
+ * Usage: keep-machine PARENT DIRECTORY OWNER exec|namespaces [small-pages] [FD:own|share|view:NAME]...
+ *            -- COMMAND [ARGUMENT]...
  *
  * PARENT is the process that must live on. `own` gives OWNER the very file behind the descriptor, to write to;
  * `share` lets it read the file, or a copy where the directory is on another file system. `view` lets it read the file
  * and leaves no trace in it: a link would change the times by which others know that nobody has touched it.
  * `exec`: the command takes our place; a view is a symbolic link. `namespaces`: it runs below the first process of a
  * new PID namespace, without network, and a view is mounted there; that process stays root, so that the kernel tells
- * it of our end, and its own end ends everything in the namespace.
+ * it of our end, and its own end ends everything in the namespace. `small-pages`: the kernel gives the command no huge
+ * pages that it did not ask for: of a stack of 2 MiB that is hardly used, one such page is all of it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -187,7 +189,8 @@ int main(int count, char **arguments) {
     int next = 5;
     if (count < 7 || !parse_number(arguments[1], NULL, 1 << 30, &parent) ||
         !parse_number(arguments[3], NULL, 0xfffffffeLL, &owner)) {
-        fputs("usage: keep-machine PARENT DIRECTORY OWNER exec|namespaces [FD:own|share|view:NAME]... -- COMMAND...\n",
+        fputs("usage: keep-machine PARENT DIRECTORY OWNER exec|namespaces [small-pages] [FD:own|share|view:NAME]..."
+              " -- COMMAND...\n",
               stderr);
         return EXIT_FAILED;
     }
@@ -197,6 +200,10 @@ int main(int count, char **arguments) {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail("no new privileges");
     int directory = open(arguments[2], O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) return fail(arguments[2]);
+    if (strcmp(arguments[next], "small-pages") == 0) {
+        if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) < 0) return fail("small pages");
+        next++;
+    }
     for (; next < count && strcmp(arguments[next], "--") != 0; next++) {
         if (give(directory, arguments[next], (uid_t)owner, contained ? &views : NULL) < 0) return fail(arguments[next]);
     }

@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-
+import { type DebianRoot, recipeDigest } from './debian-root.js';
 import { HELD_INTERPRETER_MODULE } from './held-interpreter.js';
 
 /** What the root file system of the guest consists of: Python, a shell, and what a small command needs. */
@@ -62,15 +61,6 @@ const LEFT_BEHIND: readonly string[] = [
 /** Where the bootstrap puts what is meant for us and not for the guest. */
 export const HANDOVER_DIRECTORY = '.glasshouse';
 
-/** Since Debian 12, `/bin` and its like are links into `/usr`; unpacking alone does not make them. */
-const SETUP_HOOK = `
-set -eu
-for directory in bin sbin lib lib64; do
-  mkdir -p "$1/usr/$directory"
-  ln -s "usr/$directory" "$1/$directory"
-done
-`;
-
 /**
  * Runs after the packages are unpacked. The packages' own installation scripts are never run; these lines do
  * what is needed of their work.
@@ -129,38 +119,18 @@ chroot "$root" /bin/sh -c 'python3 -m compileall -q --invalidation-mode unchecke
 find "$root/usr" "$root/etc" "$root/var" "$root/root" -perm /6000 ! -type l -exec chmod a-s {} +
 `;
 
-/** Arguments of mmdebstrap for a tar archive of the root at `target`; a null mirror means Debian's own. */
-export function bootstrapArguments(suite: string, target: string, mirror: string | null): readonly string[] {
-  return [
-    '--variant=extract',
-    '--format=tar',
-    `--include=${PACKAGES.join(',')}`,
-    // Nothing that is run in the root needs /proc, /sys or /dev, and a build that is killed leaves no mount behind.
-    '--skip=chroot/mount',
-    ...LEFT_OUT.map((pattern) => `--dpkgopt=path-exclude=${pattern}`),
-    `--setup-hook=${SETUP_HOOK}`,
-    `--extract-hook=${EXTRACT_HOOK}`,
+/** The root file system of the guest, of one Debian release. */
+export function guestRoot(suite: string): DebianRoot {
+  return {
     suite,
-    target,
-    ...(mirror === null ? [] : [mirror]),
-  ];
-}
-
-/** Arguments of tar that leave out of the root what is not meant for the guest. */
-export function unpackArguments(archive: string, target: string): readonly string[] {
-  const leftOut = [...LEFT_BEHIND, `./${HANDOVER_DIRECTORY}`];
-  return [
-    '--extract',
-    '--numeric-owner',
-    '--same-permissions',
-    `--directory=${target}`,
-    ...leftOut.map((path) => `--exclude=${path}`),
-    `--file=${archive}`,
-  ];
+    packages: PACKAGES,
+    leftOut: LEFT_OUT,
+    extractHook: EXTRACT_HOOK,
+    leftBehind: [...LEFT_BEHIND, `./${HANDOVER_DIRECTORY}`],
+  };
 }
 
 /** Changes when a root built by this recipe would differ for another reason than newer packages. */
 export function recipeSha256(suite: string, mirror: string | null): string {
-  const recipe = [bootstrapArguments(suite, 'target', mirror), unpackArguments('archive', 'target')];
-  return createHash('sha256').update(JSON.stringify(recipe)).digest('hex');
+  return recipeDigest(guestRoot(suite), mirror);
 }

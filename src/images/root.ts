@@ -3,14 +3,16 @@ import { join } from 'node:path';
 
 import { runOrThrow } from '../base/child-process.js';
 import { GlasshouseError } from '../base/errors.js';
+import { bootstrap, unpackRoot } from './debian-root.js';
 import { makeFileSystem } from './file-system.js';
-import { HANDOVER_DIRECTORY, bootstrapArguments, unpackArguments } from './root-recipe.js';
-import { type BuildContext, isRoot, toolOptions } from './tools.js';
+import { HANDOVER_DIRECTORY, guestRoot } from './root-recipe.js';
+import { type BuildContext, toolOptions } from './tools.js';
 
 export interface BootstrappedRoot {
   /** The Debian package of the kernel, not unpacked. */
   readonly kernelPackage: string;
   readonly packages: Readonly<Record<string, string>>;
+  readonly suite: string;
   /** Tar archive of the root. */
   readonly archive: string;
 }
@@ -25,19 +27,13 @@ export async function bootstrapRoot(
   suite: string,
   mirror: string | null,
 ): Promise<BootstrappedRoot> {
-  const archive = join(context.workDirectory, 'root.tar');
-  const options = toolOptions(context);
-  const environment = { ...options.env };
-  // Not on /tmp, which may be held in memory. Another user, as mmdebstrap becomes without root, has no way here.
-  if (isRoot()) environment['TMPDIR'] = context.workDirectory;
-  await runOrThrow('mmdebstrap', bootstrapArguments(suite, archive, mirror), {
-    ...options,
-    env: environment,
-  });
+  const archive = await bootstrap(context, guestRoot(suite), mirror);
   const target = `--directory=${context.workDirectory}`;
-  await runOrThrow('tar', ['--extract', target, `--file=${archive}`, `./${HANDOVER_DIRECTORY}`], options);
+  const tar = ['--extract', target, `--file=${archive}`, `./${HANDOVER_DIRECTORY}`];
+  await runOrThrow('tar', tar, toolOptions(context));
   const handover = join(context.workDirectory, HANDOVER_DIRECTORY);
   return {
+    suite,
     archive,
     kernelPackage: join(handover, 'kernel.deb'),
     packages: parsePackageList(await readFile(join(handover, 'packages'), 'utf8')),
@@ -53,9 +49,7 @@ export async function makeRootFileSystem(
   const tree = join(context.workDirectory, 'root');
   const ownershipState = join(context.workDirectory, 'fakeroot-state');
   await mkdir(tree);
-  const tar = unpackArguments(root.archive, tree);
-  if (isRoot()) await runOrThrow('tar', tar, toolOptions(context));
-  else await runOrThrow('fakeroot', ['-s', ownershipState, '--', 'tar', ...tar], toolOptions(context));
+  await unpackRoot(context, guestRoot(root.suite), root.archive, tree, ownershipState);
   await rm(root.archive);
   await makeFileSystem(context, tree, target, ownershipState);
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { CGROUP_PARENT, CGROUP_ROOT } from '../../src/backends/firecracker/cell.js';
 import { JAILER, makeMonitor } from '../backends/firecracker/firecracker-binary.js';
 import {
   childProcesses,
@@ -13,6 +14,7 @@ import {
   reasonToSkip,
   ScratchDirectory,
 } from '../contract/subject.js';
+import { runPython } from '../backends/qemu/clones.js';
 import { reasonNotToMount, SmallDisk } from '../small-disk.js';
 import { assertStatus, Laboratory } from './laboratory.js';
 import { ReachableMonitor } from './reachable-monitor.js';
@@ -26,6 +28,7 @@ const monitor = new ReachableMonitor(
 );
 const backend = makeFirecrackerBackend(scratch, { monitor });
 const skip = await reasonToSkip(backend);
+const mountable = skip ?? (await reasonNotToMount(scratch));
 const laboratory = new Laboratory(scratch, backend);
 
 after(() => {
@@ -33,10 +36,17 @@ after(() => {
   scratch[Symbol.dispose]();
 });
 
-/** Names of the cells that are there. */
+/** Names of the cells that are there, and of their cgroups. */
 function cells(): string[] {
-  if (!existsSync(cellDirectory)) return [];
-  return readdirSync(cellDirectory).flatMap((program) => readdirSync(join(cellDirectory, program)));
+  const programs = existsSync(cellDirectory) ? readdirSync(cellDirectory) : [];
+  return [...programs.flatMap((program) => readdirSync(join(cellDirectory, program))), ...cgroups()];
+}
+
+function cgroups(): string[] {
+  const parent = join(CGROUP_ROOT, CGROUP_PARENT);
+  if (!existsSync(parent)) return [];
+  const entries = readdirSync(parent, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
 }
 
 describe('a Firecracker that is ended or stopped from outside', { skip: skip ?? false }, () => {
@@ -100,8 +110,6 @@ describe('a jailed Firecracker', { skip: skip ?? (isRoot ? false : 'not root') }
   });
 });
 
-const mountable = skip ?? (await reasonNotToMount(scratch));
-
 describe('a disk that is full while a snapshot is written', { skip: mountable ?? false }, () => {
   it('is a note, and guests boot', async () => {
     // Room for what a machine leaves in its cell, and for no memory of a guest.
@@ -122,6 +130,20 @@ describe('a disk that is full while a snapshot is written', { skip: mountable ??
     assert.deepEqual(readdirSync(scratch.make('disk-snapshot/snapshots')), []);
     await onSmallDisk.close();
   });
+
+  it('is the same where only the store is full, which keeps no part of a snapshot', async () => {
+    await using disk = await SmallDisk.mount(scratch, 'store', '20m');
+    const storing = makeFirecrackerBackend(scratch, { monitor, poolSize: 0, snapshotDirectory: disk.path });
+    await storing.prepare(never);
+    const { snapshot, notes } = storing.describe();
+    assert.equal(snapshot, null);
+    assert.match(notes.join(' '), /no snapshot could be made: .*(No space left|ENOSPC)/);
+    assert.deepEqual(readdirSync(disk.path), []);
+    const { handle, stdout } = await runPython(storing, 'print(2+2)');
+    assert.deepEqual([handle.origin.start, stdout.toString()], ['cold', '4\n']);
+    await storing.close();
+    assert.deepEqual(cells(), []);
+  });
 });
 
 describe('clones of a Firecracker', { skip: skip ?? false }, () => {
@@ -135,7 +157,12 @@ describe('clones of a Firecracker', { skip: skip ?? false }, () => {
     assert.equal(pooled.status, 'ok', pooled.error?.message);
     assert.equal(Buffer.from(pooled.stdout?.kept ?? []).toString(), '4\n');
     while (ready() < 1) await delay(10);
+    const waiting = cells();
+    // The name of a cell is also that of its cgroup.
+    assert.equal(new Set(waiting).size, 1);
     for (const pid of childProcesses()) process.kill(pid, 'SIGKILL');
+    // Without anybody asking for it: what it had goes when it does, whether or not another one is made meanwhile.
+    while (cells().some((name) => waiting.includes(name))) await delay(10);
     const next = await other.python('print(2+2)', { limits: LIMITS });
     assert.equal(next.status, 'ok', next.error?.message);
     await pooling.close();

@@ -32,6 +32,9 @@ const monitor = new ReachableMonitor(
 );
 const backend = makeQemuBackend(scratch, { monitor });
 const skip = await reasonToSkip(backend);
+// All that is awaited comes first: the runner takes tests that are made later for a file that has ended.
+const image = skip === null ? await openImage(defaultImageDirectory()) : null;
+const mountable = skip ?? (await reasonNotToMount(scratch));
 const laboratory = new Laboratory(scratch, backend);
 
 after(() => {
@@ -144,9 +147,7 @@ function notExecutable(): string {
   return path;
 }
 
-if (skip === null) {
-  const image = await openImage(defaultImageDirectory());
-
+if (image !== null) {
   describe('a guest image that is damaged', () => {
     for (const part of PART_NAMES) {
       for (const [damage, harm] of [
@@ -234,8 +235,6 @@ async function flipBit(path: string): Promise<void> {
   byte[0] = (byte[0] ?? 0) ^ 1;
   await file.write(byte, 0, 1, at);
 }
-
-const mountable = skip ?? (await reasonNotToMount(scratch));
 
 describe('a host whose disk is full', { skip: mountable ?? false }, () => {
   it('cannot make a workspace: disk_full, and nothing is started', async () => {

@@ -48,7 +48,7 @@ async function findProgram(
   return { kind: 'none', reason: `There is no ${name}: ${variable} is not set, and PATH has none.` };
 }
 
-async function isProgram(path: string): Promise<boolean> {
+export async function isProgram(path: string): Promise<boolean> {
   try {
     await access(path, constants.X_OK);
     return (await stat(path)).isFile();

@@ -2,13 +2,14 @@
  * Runs compiled tests, or a command, in the lab: an outer guest with a working /dev/kvm. `scripts/lab.mjs` sets up the
  * clone, chooses the tests and calls this.
  *
- *     main.js [--time-limit MINUTES] (--shell COMMAND | TEST...)
+ *     main.js [--time-limit MINUTES] [--other-version DIRECTORY] (--shell COMMAND | TEST...)
  */
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { asGlasshouseError } from '../../src/base/errors.js';
-import { findBinaries } from './binaries.js';
+import { findBinaries, isProgram } from './binaries.js';
 import { type LabJob } from './job.js';
 import { type LabOutcome, runLab } from './run-lab.js';
 
@@ -22,6 +23,7 @@ async function main(): Promise<number> {
     allowPositionals: true,
     options: {
       'time-limit': { type: 'string', default: DEFAULT_TIME_LIMIT_MINUTES },
+      'other-version': { type: 'string' },
       shell: { type: 'string' },
     },
   });
@@ -33,6 +35,9 @@ async function main(): Promise<number> {
     say(`the lab is skipped. ${found.reason}`);
     return 0;
   }
+  const other = values['other-version'] ?? null;
+  if (other !== null && !(await isProgram(join(other, 'firecracker'))))
+    return fail(`There is no firecracker in ${other}.`);
   const job: LabJob =
     values.shell === undefined
       ? { kind: 'tests', files: positionals }
@@ -47,6 +52,7 @@ async function main(): Promise<number> {
     const outcome = await runLab({
       repository: REPOSITORY,
       binaries: found.binaries,
+      otherVersion: other,
       job,
       timeLimitMs: minutes * 60_000,
       mirror: process.env['GLASSHOUSE_DEBIAN_MIRROR'] ?? null,

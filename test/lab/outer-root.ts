@@ -1,12 +1,12 @@
 import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { runOrThrow } from '../../src/base/child-process.js';
 import { GlasshouseError } from '../../src/base/errors.js';
+import { bootstrap, unpackRoot } from '../../src/images/debian-root.js';
 import { makeFileSystem } from '../../src/images/file-system.js';
 import { WORK_PREFIX, removeWorkDirectory } from '../../src/images/publish.js';
-import { type BuildContext, isRoot, toolOptions } from '../../src/images/tools.js';
-import { outerBootstrapArguments, outerKey, outerUnpackArguments } from './outer-recipe.js';
+import { type BuildContext } from '../../src/images/tools.js';
+import { OUTER_ROOT, outerKey } from './outer-recipe.js';
 
 const PREFIX = 'outer-';
 /** PID 1 of the outer guest, in its root; the kernel is told so. */
@@ -63,7 +63,8 @@ async function build(options: OuterRootOptions, home: string): Promise<void> {
     const made = join(workDirectory, 'made');
     await mkdir(join(made, 'tree'), { recursive: true });
     const ownershipState = join(workDirectory, 'fakeroot-state');
-    await unpack(context, join(made, 'tree'), ownershipState, options.mirror);
+    const archive = await bootstrap(context, OUTER_ROOT, options.mirror);
+    await unpackRoot(context, OUTER_ROOT, archive, join(made, 'tree'), ownershipState);
     await copyFile(options.stub, join(made, 'tree', OUTER_INIT));
     await chmod(join(made, 'tree', OUTER_INIT), 0o755);
     await makeFileSystem(context, join(made, 'tree'), join(made, 'root.ext4'), ownershipState);
@@ -71,24 +72,6 @@ async function build(options: OuterRootOptions, home: string): Promise<void> {
   } finally {
     await removeWorkDirectory(workDirectory);
   }
-}
-
-async function unpack(
-  context: BuildContext,
-  tree: string,
-  ownershipState: string,
-  mirror: string | null,
-): Promise<void> {
-  const archive = join(context.workDirectory, 'root.tar');
-  const options = toolOptions(context);
-  const environment = isRoot() ? { ...options.env, TMPDIR: context.workDirectory } : options.env;
-  await runOrThrow('mmdebstrap', outerBootstrapArguments(archive, mirror), {
-    ...options,
-    ...(environment === undefined ? {} : { env: environment }),
-  });
-  const tar = outerUnpackArguments(archive, tree);
-  if (isRoot()) await runOrThrow('tar', tar, options);
-  else await runOrThrow('fakeroot', ['-s', ownershipState, '--', 'tar', ...tar], options);
 }
 
 async function findKernel(tree: string): Promise<string> {

@@ -9,7 +9,7 @@ import { makeScratchDisk, makeSharedDisk } from './disks.js';
 import { type LabJob, jobScript } from './job.js';
 import { type OuterMachine, runOuterMachine } from './outer-machine.js';
 import { type OuterRoot, ensureOuterRoot } from './outer-root.js';
-import { JOB_ENVIRONMENT, gatherShare } from './share.js';
+import { gatherShare, jobEnvironment } from './share.js';
 
 /** Logs of this many failed runs are kept. */
 const LOGS_KEPT = 5;
@@ -17,6 +17,8 @@ const LOGS_KEPT = 5;
 export interface LabOptions {
   readonly repository: string;
   readonly binaries: FirecrackerBinaries;
+  /** A directory with a `firecracker` of another version, for what passes between versions; null: none. */
+  readonly otherVersion: string | null;
   readonly job: LabJob;
   /** Milliseconds for the job, with the boot of the outer guest. */
   readonly timeLimitMs: number;
@@ -72,7 +74,8 @@ async function prepareMachine(
   await gatherShare(context, share, {
     repository: options.repository,
     binaries: options.binaries,
-    job: jobScript(options.job, JOB_ENVIRONMENT),
+    otherVersion: options.otherVersion,
+    job: jobScript(options.job, jobEnvironment(options.otherVersion !== null)),
     outerTree: root.tree,
   });
   const machine = {

@@ -28,10 +28,13 @@ const PROJECT: readonly string[] = [
 /** Where things are in the outer guest. */
 export const GUEST_PROJECT = '/lab/project';
 const GUEST_FIRECRACKER = '/lab/firecracker';
+const GUEST_OTHER_VERSION = '/lab/other-version';
 
 export interface ShareOptions {
   readonly repository: string;
   readonly binaries: FirecrackerBinaries;
+  /** A directory with a `firecracker` of another version; null: none. */
+  readonly otherVersion: string | null;
   /** A shell script's text. */
   readonly job: string;
   /** Root of the outer guest: libraries that are there need not be brought. */
@@ -50,15 +53,22 @@ export async function gatherShare(context: BuildContext, tree: string, options: 
   await mkdir(firecracker);
   await copyFile(binaries.firecracker, join(firecracker, 'firecracker'));
   await copyFile(binaries.jailer, join(firecracker, 'jailer'));
+  if (options.otherVersion === null) return;
+  const other = join(tree, 'other-version');
+  await mkdir(other);
+  await copyFile(join(options.otherVersion, 'firecracker'), join(other, 'firecracker'));
 }
 
 /** The lines with which a job sets the environment of the project's programs. */
-export const JOB_ENVIRONMENT: readonly string[] = [
-  `export GLASSHOUSE_FIRECRACKER_BIN=${GUEST_FIRECRACKER}/firecracker`,
-  `export GLASSHOUSE_JAILER_BIN=${GUEST_FIRECRACKER}/jailer`,
-  '[ ! -d /lab/runtime/lib ] || export LD_LIBRARY_PATH=/lab/runtime/lib',
-  `cd ${GUEST_PROJECT}`,
-];
+export function jobEnvironment(hasOtherVersion: boolean): readonly string[] {
+  return [
+    `export GLASSHOUSE_FIRECRACKER_BIN=${GUEST_FIRECRACKER}/firecracker`,
+    `export GLASSHOUSE_JAILER_BIN=${GUEST_FIRECRACKER}/jailer`,
+    ...(hasOtherVersion ? [`export LAB_OTHER_VERSION=${GUEST_OTHER_VERSION}`] : []),
+    '[ ! -d /lab/runtime/lib ] || export LD_LIBRARY_PATH=/lab/runtime/lib',
+    `cd ${GUEST_PROJECT}`,
+  ];
+}
 
 /** Hard links: the files are read once, when the disk is made of them. */
 async function linkProject(context: BuildContext, repository: string, target: string): Promise<void> {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -31,6 +32,7 @@ export class FirecrackerApi implements Disposable {
   async awaitReady(timeoutMs: number): Promise<string> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
+      await this.#awaitSocket(deadline);
       const remainingMs = deadline - performance.now();
       try {
         const answer = await this.#exchange('GET', '/version', null, Math.max(1, remainingMs));
@@ -44,6 +46,12 @@ export class FirecrackerApi implements Disposable {
       }
       await sleep(RETRY_MS);
     }
+  }
+
+  /** To look for the socket costs a hundredth of an attempt to connect to it, and the processors have other work. */
+  async #awaitSocket(deadline: number): Promise<void> {
+    while (!this.#ended.aborted && performance.now() < deadline && !existsSync(this.#socketPath))
+      await sleep(RETRY_MS);
   }
 
   /** Throws `vmm_failed` with Firecracker's own fault message, or `disk_full`. */

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/errors.js';
 import { isAlive, thisProcess } from '../../base/process-identity.js';
@@ -11,6 +12,9 @@ const BOOT_ID_LENGTH = 18;
 const NAME = /^(\d{1,10})-(\d{1,20})-([0-9a-f-]{18})-[0-9a-f]{8}$/;
 /** The state of a machine without its memory. */
 const MAX_STATE_BYTES = 64 * 1024 * 1024;
+/** How long a cgroup may still be busy with the end of its last thread: a second in all. */
+const CGROUP_TRIES = 200;
+const CGROUP_RETRY_MS = 5;
 export const CGROUP_ROOT = '/sys/fs/cgroup';
 export const CGROUP_PARENT = 'glasshouse';
 
@@ -88,15 +92,28 @@ export async function sweepCells(base: string): Promise<void> {
   }
 }
 
+/** The cell and its cgroup. One of which the cgroup is still in use keeps its name, for the next sweep. */
 async function removeCell(directory: string): Promise<void> {
-  await rm(directory, { recursive: true, force: true });
-  try {
-    await rmdir(path.join(CGROUP_ROOT, CGROUP_PARENT, path.basename(directory)));
-  } catch (error) {
-    // ENOENT: it had none. EROFS: none can be made here. EBUSY: its last thread is still ending; the next start sweeps.
-    if (!['ENOENT', 'ENOTDIR', 'EROFS', 'EBUSY'].includes(systemErrorCode(error) ?? ''))
-      throw asGlasshouseError(error);
+  await rm(path.join(directory, 'root'), { recursive: true, force: true });
+  if (await removeCgroup(path.basename(directory))) await rm(directory, { recursive: true, force: true });
+}
+
+/** False: something has been in it for too long. */
+async function removeCgroup(name: string): Promise<boolean> {
+  for (let triesLeft = CGROUP_TRIES; triesLeft > 0; triesLeft -= 1) {
+    try {
+      await rmdir(path.join(CGROUP_ROOT, CGROUP_PARENT, name));
+      return true;
+    } catch (error) {
+      const code = systemErrorCode(error) ?? '';
+      // ENOENT: it had none. EROFS: none can be made here.
+      if (['ENOENT', 'ENOTDIR', 'EROFS'].includes(code)) return true;
+      if (code !== 'EBUSY') throw asGlasshouseError(error);
+    }
+    // Its last thread is still ending: nothing tells us when it has.
+    await sleep(CGROUP_RETRY_MS);
   }
+  return false;
 }
 
 function newName(): string {

@@ -128,22 +128,25 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
   #spawn(
     { firecracker, jailer }: Programs,
     cell: Cell,
-    shape: MachineShape,
+    request: MachineRequest,
     given: readonly Given[],
     fileBytes: number,
   ): FirecrackerProcess {
     const user = jailer === null ? (process.getuid?.() ?? 0) : freshUser();
     const { keeper, cellDirectory: base } = this.#options;
-    const jail = { firecracker, base, name: cell.name, user, shape, fileBytes };
+    const jail = { firecracker, base, name: cell.name, user, shape: request, fileBytes };
     const command =
       jailer === null
         ? freeCommand(firecracker, cell.name)
         : jailedCommand({ ...jail, jailer, hasCgroups: whyNoCgroups() === null });
     const files = given.map(({ name, how }, index) => `${FIRST_FD + index}:${how}:${name}`);
     const mode = jailer === null ? 'exec' : 'namespaces';
+    // A clone's memory is a file, for which there are none: huge pages would only fill the stacks of Firecracker's
+    // threads, which doubles what it takes for itself. A guest that boots is faster with them.
+    const pages = request.memory.kind === 'clone' ? ['small-pages'] : [];
     const child = spawn(
       keeper,
-      [String(process.pid), cell.root, String(user), mode, ...files, '--', ...command],
+      [String(process.pid), cell.root, String(user), mode, ...pages, ...files, '--', ...command],
       { env: {}, cwd: '/', stdio: ['ignore', 'pipe', 'pipe', ...given.map(({ file }) => file.fd)] },
     );
     const { stdout, stderr } = child as { stdout: Readable | null; stderr: Readable | null };
@@ -151,7 +154,8 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
       child.kill('SIGKILL');
       throw new GlasshouseError('vmm_failed', 'Firecracker was started without its streams.');
     }
-    return new FirecrackerProcess(Object.assign(child, { stdout, stderr }), cell);
+    const to = request.memory.kind === 'clone' ? 'frozen guest' : 'booting guest';
+    return new FirecrackerProcess(Object.assign(child, { stdout, stderr }), cell, to);
   }
 
   #inspected(): Promise<Programs> {

@@ -10,7 +10,7 @@ import { type Action, changeState, createSnapshot } from './api-actions.js';
 import { FirecrackerApi } from './api-client.js';
 import { type Cell } from './cell.js';
 import { FILES } from './machine-setup.js';
-import { VsockLink } from './vsock-link.js';
+import { type LinkTo, VsockLink } from './vsock-link.js';
 
 /** Within which a Firecracker that was started must answer for the first time. */
 const API_TIMEOUT_MS = 15_000;
@@ -30,7 +30,11 @@ export class FirecrackerProcess implements VirtualMachine {
   #destroyed: Promise<void> | null = null;
 
   /** Takes ownership of the program that was just spawned (host/keep-machine), and of the cell. */
-  constructor(child: ChildProcess & { readonly stdout: Readable; readonly stderr: Readable }, cell: Cell) {
+  constructor(
+    child: ChildProcess & { readonly stdout: Readable; readonly stderr: Readable },
+    cell: Cell,
+    to: LinkTo,
+  ) {
     this.#child = child;
     this.#cell = cell;
     this.#messages = new Tail(child.stderr);
@@ -46,7 +50,7 @@ export class FirecrackerProcess implements VirtualMachine {
     });
     const ended = new AbortController();
     this.#api = new FirecrackerApi(cell.socketPath(FILES.api), ended.signal);
-    this.link = new VsockLink(cell.socketPath(FILES.vsock));
+    this.link = new VsockLink(cell.socketPath(FILES.vsock), to);
     // The link breaks whenever the machine ends; whoever reads it learns that from the end of the stream.
     this.link.on('error', () => this.link.destroy());
     void this.ended.then(() => {

@@ -1,6 +1,13 @@
+import { existsSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+
+/**
+ * A guest that boots greets every connection that it gets. One that was frozen may lose a connection without a word to
+ * either end: up to 1.15, Firecracker lets connections in before its guest has heard that it must forget all of them.
+ */
+export type LinkTo = 'booting guest' | 'frozen guest';
 
 /** Where guest init listens, and what it says when it has accepted: docs/guest-link.md, "Over vsock". */
 const LINK_PORT = 1000;
@@ -8,6 +15,13 @@ const GREETING = 1;
 /** `OK `, a number of 32 bits, the end of the line, and the greeting. */
 const MAX_HANDSHAKE_BYTES = 16;
 const RETRY_MS = 3;
+/** Of the time that it has tried in vain: a guest that boots for seconds is not asked every few milliseconds. */
+const RETRY_SHARE = 1 / 64;
+/**
+ * How long a frozen guest has for its greeting: at first as long as Firecracker took for all it did before, which tells
+ * how fast this machine is; each time twice as long as before.
+ */
+const SHORTEST_PATIENCE_MS = 20;
 
 /**
  * The guest link over Firecracker's vsock. It connects by itself, as often as it takes until guest init listens; what
@@ -15,13 +29,15 @@ const RETRY_MS = 3;
  */
 export class VsockLink extends Duplex {
   readonly #socketPath: string;
+  readonly #to: LinkTo;
   #socket: Socket | null = null;
   /** The one write that may wait for the connection. */
   #waiting: (() => void) | null = null;
 
-  constructor(socketPath: string) {
+  constructor(socketPath: string, to: LinkTo) {
     super({ allowHalfOpen: false });
     this.#socketPath = socketPath;
+    this.#to = to;
     void this.#connect();
   }
 
@@ -51,22 +67,34 @@ export class VsockLink extends Duplex {
   }
 
   async #connect(): Promise<void> {
+    const createdAt = performance.now();
+    // To look for the socket costs a hundredth of an attempt to connect to it.
+    while (!this.destroyed && !existsSync(this.#socketPath)) await sleep(RETRY_MS);
+    const begunAt = performance.now();
+    let patienceMs = Math.max(SHORTEST_PATIENCE_MS, begunAt - createdAt);
     while (!this.destroyed) {
-      const socket = await this.#attempt();
+      const socket = await this.#attempt(this.#to === 'frozen guest' ? patienceMs : null);
+      patienceMs *= 2;
       if (socket !== null) {
         this.#adopt(socket);
         return;
       }
-      await sleep(RETRY_MS);
+      await sleep(Math.max(RETRY_MS, (performance.now() - begunAt) * RETRY_SHARE));
     }
   }
 
   /** A connection that guest init has greeted; null when there is none to be had yet. */
-  #attempt(): Promise<Socket | null> {
+  #attempt(patienceMs: number | null): Promise<Socket | null> {
     return new Promise((resolve) => {
       const socket = connect(this.#socketPath);
       const giveUp = (): void => {
         socket.destroy();
+      };
+      const deadline = patienceMs === null ? null : setTimeout(giveUp, patienceMs);
+      const settle = (result: Socket | null): void => {
+        if (deadline !== null) clearTimeout(deadline);
+        this.off('close', giveUp);
+        resolve(result);
       };
       let received = Buffer.alloc(0);
       const take = (chunk: Buffer): void => {
@@ -76,9 +104,8 @@ export class VsockLink extends Duplex {
         if (typeof end !== 'number') return;
         socket.off('data', take);
         socket.pause();
-        this.off('close', giveUp);
         if (received.length > end) socket.unshift(received.subarray(end));
-        resolve(socket);
+        settle(socket);
       };
       this.once('close', giveUp);
       // Why it failed does not matter: it is tried again. After the handshake, the end of the stream tells.
@@ -86,8 +113,7 @@ export class VsockLink extends Duplex {
       socket.on('data', take);
       socket.once('connect', () => socket.write(`CONNECT ${LINK_PORT}\n`));
       socket.once('close', () => {
-        this.off('close', giveUp);
-        resolve(null);
+        settle(null);
       });
     });
   }

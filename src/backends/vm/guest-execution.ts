@@ -127,10 +127,11 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
       const sent = this.#connection.sendAll(description);
       // A guest that refuses in the middle of it reads no further: its answer must not wait for the rest.
       await Promise.race([sent, started.then(() => sent)]);
+      const sentAt = performance.now();
       await started;
       this.#startedAt = performance.now();
       this.bootMs = this.#startedAt - launchedAt;
-      this.bootStages = { ...ready, request: this.#startedAt - readyAt };
+      this.bootStages = { ...ready, request: sentAt - readyAt, guest: this.#startedAt - sentAt };
     } catch (error) {
       throw await this.#explain(error);
     } finally {
@@ -209,8 +210,7 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     this.#stdin.stop();
     this.#endedAt ??= performance.now();
     this.#announceEnd();
-    // A virgin guest served one program: there is nothing in it to shut down. Dispose waits until it is gone.
-    void this.#machine.destroy();
+    // A virgin guest served one program: there is nothing in it to shut down. Dispose ends it, after the answer.
     if (this.#delivery.failure !== null) throw this.#delivery.failure;
     return this.#result(lost);
   }

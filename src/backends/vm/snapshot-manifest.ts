@@ -9,6 +9,8 @@ export type SnapshotPart = (typeof PARTS)[number];
 
 /** What a stored snapshot says of itself, in snapshot.json. */
 export interface SnapshotManifest {
+  /** Digest of all that it depends on: program, processor, image, limits. Also the name of its directory. */
+  readonly key: string;
   /** RFC 3339, UTC. */
   readonly created: string;
   readonly profile: Profile;
@@ -20,7 +22,7 @@ export interface SnapshotManifest {
 
 type Stored = SnapshotManifest & { readonly format_version: unknown; readonly manifest_sha256: unknown };
 
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 const SHA256 = /^[0-9a-f]{64}$/;
 
 export function formatSnapshotManifest(manifest: SnapshotManifest): string {
@@ -41,6 +43,7 @@ export function parseSnapshotManifest(text: string): SnapshotManifest {
     const valid =
       version === FORMAT_VERSION &&
       digest === digestOf(content) &&
+      SHA256.test(manifest.key) &&
       numbers.length === 6 &&
       numbers.every((value) => Number.isSafeInteger(value) && Number(value) >= 0) &&
       PARTS.every((part) => SHA256.test(manifest.digests[part])) &&

@@ -54,6 +54,7 @@ export class SnapshotStore {
     try {
       const memoryBytes = frozen.memory.sizeBytes;
       const manifest: SnapshotManifest = {
+        key,
         created: new Date().toISOString(),
         profile,
         link: frozen.link,
@@ -82,13 +83,14 @@ export class SnapshotStore {
 
   /**
    * The stored snapshot of this key; null when there is none. Throws `snapshot_corrupt` when any part of it is not
-   * what was written.
+   * what was written, or was written for another key.
    */
   async load(key: string): Promise<Snapshot | null> {
     const directory = path.join(this.#directory, key);
     const text = await readIfPresent(path.join(directory, MANIFEST_FILE));
     if (text === null) return null;
     const manifest = parseSnapshotManifest(text);
+    requireKey(key, manifest);
     try {
       const state = await readState(directory, manifest);
       const workspace = await readTemplate(directory, manifest);
@@ -169,6 +171,14 @@ export class SnapshotStore {
       },
     };
   }
+}
+
+/** A store that was copied or put together by hand may hold one under the name of another. */
+function requireKey(key: string, manifest: SnapshotManifest): void {
+  if (manifest.key === key) return;
+  const message =
+    'A stored snapshot was made by another program, on another processor or for another image than its name says.';
+  throw new GlasshouseError('snapshot_corrupt', message);
 }
 
 function memoryCheck(manifest: SnapshotManifest): MemoryCheck {

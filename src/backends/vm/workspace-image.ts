@@ -46,7 +46,7 @@ export class WorkspaceImages {
     const file = await openAnonymousFile(this.#directory);
     try {
       await file.truncate(template.sizeBytes);
-      for (const extent of template.extents) await writeFully(file, extent.bytes, extent.offset);
+      await Promise.all(template.extents.map(({ bytes, offset }) => writeFully(file, bytes, offset)));
       return file;
     } catch (error) {
       await file.close();

@@ -37,7 +37,7 @@ interface Kept {
 function keep(
   command: readonly string[],
   given: readonly (readonly [string, FileHandle])[] = [],
-  parts: { mode?: string; owner?: string; parent?: number; directory?: string } = {},
+  parts: { mode?: string; owner?: string; parent?: number; directory?: string; smallPages?: boolean } = {},
 ): Kept {
   const directory = parts.directory ?? scratch.make(`kept-${(places += 1)}`);
   const orders = given.map(([order], index) => `${3 + index}:${order}`);
@@ -48,6 +48,7 @@ function keep(
       directory,
       parts.owner ?? owner,
       parts.mode ?? 'exec',
+      ...(parts.smallPages === true ? ['small-pages'] : []),
       ...orders,
       '--',
       ...command,
@@ -117,6 +118,16 @@ describe('keeping a machine', { skip, timeout: 60_000 }, () => {
       numbers.filter((number) => number > 3),
       [],
     );
+  });
+
+  it('has the kernel give it no huge pages where it is told so', async () => {
+    // proc_pid_status(5): what becomes of it is the command's own affair from here on, also in its children.
+    const ask = ['/bin/sh', '-c', '/bin/grep ^THP_enabled /proc/self/status'];
+    for (const [smallPages, answer] of [
+      [false, 'THP_enabled:\t1\n'],
+      [true, 'THP_enabled:\t0\n'],
+    ] as const)
+      assert.equal(await keep(ask, [], { smallPages }).output, answer);
   });
 
   const bad: Readonly<Record<string, readonly string[]>> = {

@@ -58,7 +58,7 @@ describe('the guest link over vsock', { timeout: 60_000 }, () => {
     await using vsock = await new ScriptedVsock((socket) => {
       socket.end(`OK 1073741824\n${GREETING}frames`);
     }).listen();
-    assert.equal(await readAll(new VsockLink(vsock.path)), 'frames');
+    assert.equal(await readAll(new VsockLink(vsock.path, 'booting guest')), 'frames');
     assert.deepEqual(vsock.asked, [CONNECT]);
   });
 
@@ -72,7 +72,7 @@ describe('the guest link over vsock', { timeout: 60_000 }, () => {
         socket.end();
       })();
     }).listen();
-    const link = new VsockLink(vsock.path);
+    const link = new VsockLink(vsock.path, 'booting guest');
     assert.equal(await readAll(link), 'more');
     assert.deepEqual(vsock.asked, [CONNECT]);
   });
@@ -89,7 +89,7 @@ describe('the guest link over vsock', { timeout: 60_000 }, () => {
         socket.once('end', () => socket.end('bye'));
       }
     }).listen();
-    const link = new VsockLink(vsock.path);
+    const link = new VsockLink(vsock.path, 'booting guest');
     link.write('one ');
     link.write('two ');
     link.end('three');
@@ -100,7 +100,7 @@ describe('the guest link over vsock', { timeout: 60_000 }, () => {
 
   it('waits for a socket that does not exist yet', async () => {
     const vsock = new ScriptedVsock((socket) => socket.end(`OK 1\n${GREETING}x`));
-    const link = new VsockLink(vsock.path);
+    const link = new VsockLink(vsock.path, 'booting guest');
     await using _listening = await vsock.listen();
     assert.equal(await readAll(link), 'x');
   });
@@ -116,11 +116,25 @@ describe('the guest link over vsock', { timeout: 60_000 }, () => {
         socket.write(answer);
         if (attempt === 3) link?.destroy();
       }).listen();
-      link = new VsockLink(vsock.path);
+      link = new VsockLink(vsock.path, 'booting guest');
       await assert.rejects(readAll(link), { code: 'ERR_STREAM_PREMATURE_CLOSE' });
       assert.equal(vsock.asked.length, 3);
     });
   }
+
+  it('does not wait for the greeting of a frozen guest that has lost the connection', async () => {
+    const forgotten: Socket[] = [];
+    await using vsock = await new ScriptedVsock((socket, attempt) => {
+      // Firecracker says that it is connected, and the guest knows nothing of it.
+      if (attempt < 3) {
+        socket.write('OK 1\n');
+        forgotten.push(socket);
+      } else socket.end(`OK 2\n${GREETING}frames`);
+    }).listen();
+    assert.equal(await readAll(new VsockLink(vsock.path, 'frozen guest')), 'frames');
+    assert.equal(vsock.asked.length, 3);
+    await Promise.all(forgotten.map(async (socket) => socket.destroyed || once(socket, 'close')));
+  });
 
   it('ends with the connection, also when that is cut off', async () => {
     await using vsock = await new ScriptedVsock((socket) => {
@@ -128,13 +142,13 @@ describe('the guest link over vsock', { timeout: 60_000 }, () => {
       socket.pause();
       socket.write(`OK 1\n${GREETING}part`, () => socket.destroy());
     }).listen();
-    const link = new VsockLink(vsock.path);
+    const link = new VsockLink(vsock.path, 'booting guest');
     link.on('error', () => link.destroy());
     assert.match(await readAll(link), /^(part)?$/);
   });
 
   it('stops trying when it is destroyed', async () => {
-    const link = new VsockLink(join(scratch.path, 'never'));
+    const link = new VsockLink(join(scratch.path, 'never'), 'booting guest');
     link.destroy();
     await once(link, 'close');
     assert.ok(link.destroyed);

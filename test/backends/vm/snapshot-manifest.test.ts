@@ -14,6 +14,7 @@ const isCorrupt = (error: unknown): boolean =>
   error instanceof GlasshouseError && error.code === 'snapshot_corrupt';
 
 const MANIFEST: SnapshotManifest = {
+  key: 'd'.repeat(64),
   created: '2026-01-02T03:04:05.678Z',
   profile: { memoryMb: 128, cpus: 1, diskMb: 64 },
   link: { sent: 33, received: 5 },
@@ -57,6 +58,7 @@ describe('the manifest of a snapshot', () => {
       { profile: { ...MANIFEST.profile, cpus: Number.NaN } },
       { link: { ...MANIFEST.link, sent: Number.MAX_SAFE_INTEGER + 1 } },
       { created: 'yesterday' },
+      { key: 'firecracker' },
       { digests: { ...MANIFEST.digests, state: 'B'.repeat(64) } },
     ])
       assert.throws(

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
-import { cp, mkdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, rename, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 
@@ -162,6 +162,19 @@ describe('a stored snapshot', { skip }, () => {
     await (await place.store.save('b'.repeat(64), PROFILE, await freeze(9)))[Symbol.asyncDispose]();
     await cp(join(place.directory, 'b'.repeat(64), 'memory'), join(place.directory, KEY, 'memory'));
     await assert.rejects(place.store.load(KEY), { code: 'snapshot_corrupt' });
+  });
+});
+
+describe('a snapshot under the name of another', { skip }, () => {
+  it('is corrupt: what it depends on is another program, processor or image', async () => {
+    const place = makePlace();
+    await save(place);
+    const other = 'b'.repeat(64);
+    await rename(join(place.directory, KEY), join(place.directory, other));
+    await assert.rejects(place.store.load(other), {
+      code: 'snapshot_corrupt',
+      message: /another program, on another processor or for another image/,
+    });
   });
 });
 

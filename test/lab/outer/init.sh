@@ -47,6 +47,9 @@ await 'steady clock' 'grep -qx tsc /sys/devices/system/clocksource/clocksource0/
 modprobe kvm-amd
 modprobe loop
 await /dev/kvm '[ -c /dev/kvm ]'
+# As udev would: QEMU runs as a user of its own in the group of the device.
+chgrp kvm /dev/kvm
+chmod 0660 /dev/kvm
 await 'connection to the host' '[ -c /dev/vport*p1 ] && [ -c /dev/vport*p2 ]'
 # Where the host reads what the job writes, and how it ended. Which number comes first depends on the order of the devices.
 output=$(echo /dev/vport*p1)

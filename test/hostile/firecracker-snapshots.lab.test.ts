@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict';
+import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+import { type FirecrackerOptions } from '../../src/backends/firecracker/firecracker-monitor.js';
+import { formatSnapshotManifest, parseSnapshotManifest } from '../../src/backends/vm/snapshot-manifest.js';
+import { type VmBackend } from '../../src/backends/vm/vm-backend.js';
+import { FIRECRACKER, makeMonitor } from '../backends/firecracker/firecracker-binary.js';
+import { poolReady, runPython, untilPoolHas } from '../backends/qemu/clones.js';
+import {
+  childProcesses,
+  makeFirecrackerBackend,
+  never,
+  reasonToSkip,
+  ScratchDirectory,
+  sha256,
+} from '../contract/subject.js';
+
+const scratch = new ScratchDirectory();
+const cellDirectory = join(scratch.path, 'data', 'cells');
+const skip = await reasonToSkip(makeFirecrackerBackend(scratch, { jailed: false }));
+const firecracker = FIRECRACKER ?? '';
+let programs = 0;
+
+after(() => {
+  scratch[Symbol.dispose]();
+});
+
+/** Without a jail, in which none of the programs here could run. */
+async function open(
+  snapshotDirectory: string,
+  changes: Partial<FirecrackerOptions> = {},
+  poolSize = 0,
+): Promise<VmBackend> {
+  const monitor = makeMonitor(scratch, { cellDirectory, ...changes });
+  const backend = makeFirecrackerBackend(scratch, { monitor, poolSize, snapshotDirectory });
+  await backend.prepare(never);
+  return backend;
+}
+
+interface Answered {
+  readonly start: string;
+  /** Of the snapshot that it went on from; empty when it booted. */
+  readonly snapshot: string;
+}
+
+async function expectAnswer(backend: VmBackend): Promise<Answered> {
+  const { handle, stdout } = await runPython(backend, 'print(2+2)');
+  assert.equal(stdout.toString(), '4\n');
+  return { start: handle.origin.start, snapshot: handle.origin.snapshot?.sha256 ?? '' };
+}
+
+/** Runs once in a process of its own, as far as the snapshots are concerned. */
+async function runOnceOn(
+  snapshotDirectory: string,
+  changes: Partial<FirecrackerOptions> = {},
+): Promise<Answered> {
+  const backend = await open(snapshotDirectory, changes);
+  const answered = await expectAnswer(backend);
+  await backend.close();
+  assertNothingLeft();
+  return answered;
+}
+
+function assertNothingLeft(): void {
+  assert.deepEqual(childProcesses(), []);
+  const programsWithCells = existsSync(cellDirectory) ? readdirSync(cellDirectory) : [];
+  assert.deepEqual(
+    programsWithCells.flatMap((program) => readdirSync(join(cellDirectory, program))),
+    [],
+  );
+}
+
+function program(text: string): string {
+  const file = join(scratch.path, `firecracker-${(programs += 1)}`);
+  writeFileSync(file, `#!/bin/sh\n${text}\n`);
+  chmodSync(file, 0o755);
+  return file;
+}
+
+/**
+ * Another version: a real one where the lab was given one (--other-version), else this one under another number, which
+ * says of itself that its snapshots are not ours.
+ */
+const realOther = process.env['LAB_OTHER_VERSION'];
+const otherVersion =
+  realOther === undefined
+    ? program(`[ "$1" = --version ] && { echo Firecracker v1.14.99; exit; }\nexec ${firecracker} "$@"`)
+    : join(realOther, 'firecracker');
+
+describe('snapshots that another version of Firecracker made', { skip: skip ?? false }, () => {
+  const snapshots = scratch.make('snapshots-versions');
+  const made = { other: '', ours: '' };
+
+  it('are not used: one is made anew, and the run succeeds', async () => {
+    const theirs = await runOnceOn(snapshots, { binary: otherVersion });
+    assert.equal(theirs.start, 'restored');
+    [made.other = ''] = readdirSync(snapshots);
+    const ours = await runOnceOn(snapshots);
+    assert.equal(ours.start, 'restored');
+    assert.notEqual(ours.snapshot, theirs.snapshot);
+    made.ours = readdirSync(snapshots).find((key) => key !== made.other) ?? '';
+    // Going back costs nothing: theirs is still there for them.
+    assert.deepEqual(await runOnceOn(snapshots, { binary: otherVersion }), theirs);
+  });
+
+  it('are found out under the name of our own', async () => {
+    const copied = scratch.make('snapshots-copied');
+    cpSync(join(snapshots, made.other), join(copied, made.ours), { recursive: true });
+    const theirs = sha256(readFileSync(join(copied, made.ours, 'snapshot.json')));
+    const { start, snapshot } = await runOnceOn(copied);
+    assert.equal(start, 'restored');
+    assert.notEqual(snapshot, theirs);
+    assert.deepEqual(readdirSync(copied), [made.ours]);
+  });
+
+  it('that also claim to be our own cost a boot at most, and no failure', async () => {
+    const forged = scratch.make('snapshots-forged');
+    cpSync(join(snapshots, made.other), join(forged, made.ours), { recursive: true });
+    const file = join(forged, made.ours, 'snapshot.json');
+    const manifest = parseSnapshotManifest(readFileSync(file, 'utf8'));
+    writeFileSync(file, formatSnapshotManifest({ ...manifest, key: made.ours }));
+    const backend = await open(forged, {}, 1);
+    await expectAnswer(backend);
+    await untilPoolHas(backend, 1);
+    assert.equal((await expectAnswer(backend)).start, 'pooled');
+    await backend.close();
+    assertNothingLeft();
+  });
+});
+
+describe('a snapshot of another processor', { skip: skip ?? false }, () => {
+  it('is not used when its manifest says so, whatever its name is', async () => {
+    const snapshots = scratch.make('snapshots-processor');
+    const first = await runOnceOn(snapshots);
+    const [key = ''] = readdirSync(snapshots);
+    const file = join(snapshots, key, 'snapshot.json');
+    const manifest = parseSnapshotManifest(readFileSync(file, 'utf8'));
+    // Of a processor there is nothing in a key but its part in the digest.
+    writeFileSync(
+      file,
+      formatSnapshotManifest({ ...manifest, key: sha256(Buffer.from('another processor')) }),
+    );
+    const second = await runOnceOn(snapshots);
+    assert.equal(second.start, 'restored');
+    assert.notEqual(second.snapshot, first.snapshot);
+    assert.deepEqual(readdirSync(snapshots), [key]);
+    assert.deepEqual(await runOnceOn(snapshots), second);
+  });
+});
+
+const FAULTY_LOAD = fileURLToPath(new URL('../backends/firecracker/faulty-load.js', import.meta.url));
+
+describe('a Firecracker that loads a snapshot', { skip: skip ?? false }, () => {
+  for (const fault of ['dies', 'hangs'] as const) {
+    const binary = program(`exec ${process.execPath} ${FAULTY_LOAD} ${fault} ${firecracker} "$@"`);
+
+    it(`and ${fault} meanwhile costs a boot: the run succeeds`, async () => {
+      const snapshots = scratch.make(`snapshots-${fault}`);
+      const backend = await open(snapshots, { binary });
+      assert.notEqual(backend.describe().snapshot, null);
+      assert.equal((await expectAnswer(backend)).start, 'cold');
+      assert.deepEqual(readdirSync(snapshots), [], 'who is blamed is gone');
+      await backend.close();
+      assertNothingLeft();
+    });
+  }
+
+  it('and dies for the pool is counted there, and holds up nobody', async () => {
+    const binary = program(`exec ${process.execPath} ${FAULTY_LOAD} dies ${firecracker} "$@"`);
+    const backend = await open(scratch.make('snapshots-pool'), { binary }, 1);
+    const failures = (): number => backend.gauges().find(({ name }) => name === 'pool_failures')?.value ?? 0;
+    while (failures() === 0) await delay(10);
+    assert.equal((await expectAnswer(backend)).start, 'cold');
+    assert.equal(poolReady(backend), 0);
+    await backend.close();
+    assertNothingLeft();
+  });
+});
