@@ -300,7 +300,7 @@ describe('an observed command', { skip: withoutObservation }, () => {
     assert.equal(code, 6);
     const predicate = predicateOf(installation.receiptFile);
     const cwd = predicate.process_tree.at(-1)?.images[0]?.cwd;
-    assert.ok(typeof cwd === 'string' && cwd.endsWith('/gone'), String(cwd));
+    assert.ok(typeof cwd === 'string' && cwd.endsWith('/gone'), JSON.stringify(cwd));
     assert.equal(hostObservation(predicate).complete, true);
   });
 
