@@ -19,8 +19,8 @@
 #include "options.h"
 #include "output.h"
 #include "privileges.h"
-#include "processes.h"
 #include "programs.h"
+#include "records.h"
 #include "report.h"
 
 #define EXIT_BROKEN 1
@@ -34,7 +34,7 @@
 struct observer {
     struct options options;
     struct programs programs;
-    struct processes processes;
+    struct records records;
     struct control control;
     struct output output;
     struct ring_buffer *ring;
@@ -45,64 +45,18 @@ struct observer {
     uint64_t last_written;
 };
 
-/* --- records --- */
-
-static void report_files(struct observer *observer, const struct process *process, const struct owner *owner) {
-    for (const struct tracked_file *file = process->files; file != NULL; file = file->sibling) {
-        struct file_value value;
-        if (bpf_map_lookup_elem(observer->programs.files, &file->key, &value) != 0) continue;
-        bpf_map_delete_elem(observer->programs.files, &file->key);
-        report_file_totals(&observer->output, owner, file->number, &value);
-    }
-}
-
-static void report_peers(struct observer *observer, const struct process *process, const struct owner *owner) {
-    for (const struct tracked_peer *peer = process->peers; peer != NULL; peer = peer->sibling) {
-        struct peer_value value;
-        if (bpf_map_lookup_elem(observer->programs.peers, &peer->key, &value) != 0) continue;
-        bpf_map_delete_elem(observer->programs.peers, &peer->key);
-        report_peer_totals(&observer->output, owner, &peer->key, &value);
-    }
-}
-
-static void close_process(struct observer *observer, struct process *process, const struct owner *owner) {
-    report_files(observer, process, owner);
-    report_peers(observer, process, owner);
-    processes_remove(&observer->processes, process);
-}
-
-/* Of two threads that end at once both may report the end of their process: the second is not repeated. */
-static void take_end(struct observer *observer, const struct record *record) {
-    struct process *process = processes_find(&observer->processes, record->birth, record->pid);
-    struct owner owner = {record->time, record->birth, record->pid, record->tid};
-    if (process == NULL) return;
-    close_process(observer, process, &owner);
-    report_record(&observer->output, record, 0);
-}
-
-static int take_record(void *context, void *data, size_t size) {
-    struct observer *observer = context;
-    const struct record *record = data;
-    uint64_t file = 0;
-    if (!record_is_whole(record, size)) return 0;
-    if (record->type == RECORD_PROCESS_END) {
-        take_end(observer, record);
-        return 0;
-    }
-    processes_get(&observer->processes, record->birth, record->pid);
-    if (record->type == RECORD_FILE && record->file.tracked)
-        file = processes_add_file(&observer->processes, &record->file.key);
-    if (record->type == RECORD_SOCKET && record->socket.tracked)
-        processes_add_peer(&observer->processes, &record->socket.key);
-    report_record(&observer->output, record, file);
-    return 0;
-}
-
-/* How many records there were. */
+/*
+ * How many records there were. Who reads sums cannot see from single events up to when it was told everything, so a
+ * heartbeat says it.
+ */
 static int drain(struct observer *observer) {
+    uint64_t begun = monotonic_ns();
     int count = ring_buffer__consume(observer->ring);
-    if (observer->output.used > 0) observer->last_written = monotonic_ns();
+    if (count <= 0) return count;
+    records_flush(&observer->records);
+    if (observer->records.gathers) report_heartbeat(&observer->output, observer->programs.counters, begun);
     output_flush(&observer->output);
+    observer->last_written = monotonic_ns();
     return count;
 }
 
@@ -141,15 +95,11 @@ static void report_calls(struct observer *observer) {
 
 static int finish(struct observer *observer) {
     struct counters *counters = observer->programs.counters;
-    struct process *process;
     enum why why = observer->following && counters->alive == 0 ? WHY_ENDED : WHY_STOPPED;
     /* After the end of the tree nothing can come any more: the host need not wait until everything is detached. */
     if (why == WHY_STOPPED) programs_detach(&observer->programs);
     while (drain(observer) > 0) continue;
-    while ((process = processes_any(&observer->processes)) != NULL) {
-        struct owner owner = {monotonic_ns(), process->birth, process->pid, process->pid};
-        close_process(observer, process, &owner);
-    }
+    records_close_all(&observer->records);
     if (observer->following) report_calls(observer);
     counters->gaps[GAP_MISSED] = programs_missed(&observer->programs);
     report_end(&observer->output, why, counters);
@@ -206,7 +156,7 @@ static bool sleep_for(struct observer *observer, int milliseconds, struct failur
 static void beat(struct observer *observer) {
     uint64_t now = monotonic_ns();
     if (!observer->following || now - observer->last_written < HEARTBEAT_NS) return;
-    report_heartbeat(&observer->output, observer->programs.counters);
+    report_heartbeat(&observer->output, observer->programs.counters, now);
     output_flush(&observer->output);
     observer->last_written = now;
 }
@@ -215,9 +165,14 @@ static bool tree_has_ended(const struct observer *observer) {
     return observer->following && __atomic_load_n(&observer->programs.counters->alive, __ATOMIC_SEQ_CST) == 0;
 }
 
+static int nap_of(const struct observer *observer) {
+    if (observer->records.processes.count == 0) return SHORT_NAP_MS;
+    return observer->records.gathers ? (int)observer->options.gather_ms : NAP_MS;
+}
+
 /*
  * A wakeup costs the command some 4 us, so there is one per batch: while records come, the kernel is told not to wake
- * the reader, who looks every 50 ms by itself; only when nothing came does it ask to be woken.
+ * the reader, who looks every 50 ms by itself, or less often when it gathers; only when nothing came does it ask to be woken.
  */
 static int watch(struct observer *observer, struct failure *failure) {
     uint32_t *reader = &observer->programs.counters->reader;
@@ -226,7 +181,7 @@ static int watch(struct observer *observer, struct failure *failure) {
         __atomic_store_n(reader, READER_WAITS, __ATOMIC_SEQ_CST);
         if (drain(observer) > 0) {
             __atomic_store_n(reader, READER_NAPS, __ATOMIC_SEQ_CST);
-            nap = observer->processes.count == 0 ? SHORT_NAP_MS : NAP_MS;
+            nap = nap_of(observer);
         } else if (tree_has_ended(observer)) {
             return finish(observer);
         }
@@ -286,7 +241,9 @@ static bool start(struct observer *observer, struct failure *failure) {
     if (!programs_attach(&observer->programs, failure)) return false;
     failure->stage = STAGE_START;
     failure->reason = "internal";
-    observer->ring = ring_buffer__new(observer->programs.events, take_record, observer, NULL);
+    records_init(&observer->records, &observer->output, observer->programs.files, observer->programs.peers,
+                 observer->options.gather_ms > 0);
+    observer->ring = ring_buffer__new(observer->programs.events, records_take, &observer->records, NULL);
     if (observer->ring == NULL || !open_descriptors(observer) || !privileges_drop()) {
         failure->error = errno;
         snprintf(failure->detail, sizeof(failure->detail), "ring buffer, descriptors or privileges");
@@ -297,10 +254,9 @@ static bool start(struct observer *observer, struct failure *failure) {
 }
 
 static void release(struct observer *observer) {
-    struct process *process;
     ring_buffer__free(observer->ring);
     programs_free(&observer->programs);
-    while ((process = processes_any(&observer->processes)) != NULL) processes_remove(&observer->processes, process);
+    records_free(&observer->records);
 }
 
 int main(int argc, char **argv) {

@@ -10,6 +10,7 @@ struct options {
     uint32_t file_records;
     uint32_t peer_records;
     uint32_t argv_bytes;
+    uint32_t gather_ms; /* 0: every event comes as a frame of its own */
 };
 
 /* False, with a message on stderr, for anything that is not documented. */

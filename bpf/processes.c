@@ -37,20 +37,20 @@ struct process *processes_get(struct processes *processes, uint64_t birth, uint3
     return process;
 }
 
-uint64_t processes_add_file(struct processes *processes, const struct file_key *key) {
+struct tracked_file *processes_add_file(struct processes *processes, const struct file_key *key) {
     struct tracked_file **bucket = &processes->files[file_bucket(key)];
     for (struct tracked_file *file = *bucket; file != NULL; file = file->next)
-        if (memcmp(&file->key, key, sizeof(*key)) == 0) return file->number;
+        if (memcmp(&file->key, key, sizeof(*key)) == 0) return file;
     struct process *process = processes_get(processes, key->birth, key->pid);
     struct tracked_file *file = process == NULL ? NULL : calloc(1, sizeof(*file));
-    if (file == NULL) return 0;
+    if (file == NULL) return NULL;
     file->key = *key;
     file->number = ++processes->last_file;
     file->next = *bucket;
     *bucket = file;
     file->sibling = process->files;
     process->files = file;
-    return file->number;
+    return file;
 }
 
 bool processes_add_peer(struct processes *processes, const struct peer_key *key) {

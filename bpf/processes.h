@@ -14,6 +14,9 @@
 struct tracked_file {
     struct file_key key;
     uint64_t number;
+    bool is_known; /* a frame with its number has been sent */
+    uint64_t batch; /* of gathering, that last_use is of */
+    uint32_t last_use;
     struct tracked_file *next; /* in the bucket */
     struct tracked_file *sibling; /* of the same process */
 };
@@ -28,6 +31,8 @@ struct process {
     uint32_t pid;
     struct tracked_file *files;
     struct tracked_peer *peers;
+    uint64_t batch; /* of gathering, that place is of */
+    uint32_t place;
     struct process *next;
 };
 
@@ -47,8 +52,8 @@ struct process *processes_get(struct processes *processes, uint64_t birth, uint3
 /* NULL when it is not there. */
 struct process *processes_find(struct processes *processes, uint64_t birth, uint32_t pid);
 
-/* The number of a file of a process, a new one when the key is new; 0 when there is no memory. */
-uint64_t processes_add_file(struct processes *processes, const struct file_key *key);
+/* A file of a process, a new one with a new number when the key is new; NULL when there is no memory. */
+struct tracked_file *processes_add_file(struct processes *processes, const struct file_key *key);
 /* Returns false when there is no memory. A peer that is there already is not added again. */
 bool processes_add_peer(struct processes *processes, const struct peer_key *key);
 

@@ -4,6 +4,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "operand.h"
+
 #define EM_X86_64 62
 #define FAMILY_INET 2
 #define FAMILY_INET6 10
@@ -65,41 +67,23 @@ bool record_is_whole(const struct record *record, size_t size) {
     return sections <= record->data_bytes;
 }
 
-static void put_head(struct output *output, uint64_t time, uint64_t birth, uint32_t pid, uint32_t tid) {
-    output_put_u64(output, time);
-    output_put_u64(output, birth);
-    output_put_u32(output, pid);
-    output_put_u32(output, tid);
+struct owner owner_of(const struct record *record) {
+    return (struct owner){record->time, record->birth, record->pid, record->tid};
 }
 
-/* Components, the last one first and each ended by a NUL, as a path. */
-static void put_path(struct output *output, const uint8_t *components, size_t length, uint8_t flags) {
-    uint8_t path[DATA_LIMIT + PATH_LIMIT];
-    size_t used = 0, end = length;
-    while (end > 0) {
-        /* components[end - 1] is the NUL of the last component that is not written yet */
-        size_t start = end - 1;
-        while (start > 0 && components[start - 1] != '\0') start--;
-        path[used++] = '/';
-        memcpy(path + used, components + start, end - 1 - start);
-        used += end - 1 - start;
-        end = start;
-    }
-    if (used == 0 && !(flags & TEXT_UNRESOLVED)) path[used++] = '/';
-    output_put_text(output, path, used, flags);
-}
-
-static const uint8_t *data_of(const struct record *record, int section) {
-    const uint8_t *data = (const uint8_t *)(record + 1);
-    for (int i = 0; i < section; i++) data += record->sections[i].length;
-    return data;
+void report_put_head(struct output *output, const struct owner *owner) {
+    output_put_u64(output, owner->time);
+    output_put_u64(output, owner->birth);
+    output_put_u32(output, owner->pid);
+    output_put_u32(output, owner->tid);
 }
 
 static void put_section(struct output *output, const struct record *record, int index) {
     const struct section *section = &record->sections[index];
-    const uint8_t *data = data_of(record, index);
+    const uint8_t *data = section_data(record, index);
     if (section->kind == SECTION_PATH) {
-        put_path(output, data, section->length, section->flags);
+        uint8_t path[DATA_LIMIT + PATH_LIMIT];
+        output_put_text(output, path, path_of_section(path, record, index), section->flags);
     } else if (section->kind == SECTION_TEXT) {
         output_put_text(output, data, section->length, section->flags);
     } else {
@@ -134,14 +118,24 @@ static void put_end(struct output *output, const struct record *record) {
     output_put_u64(output, record->end.usage.write_bytes);
 }
 
-static void put_file(struct output *output, const struct record *record, uint64_t number) {
-    output_put_u64(output, number);
-    output_put_u64(output, record->file.key.inode);
-    output_put_u32(output, record->file.device);
-    output_put_u32(output, record->file.mode);
-    output_put_u32(output, record->file.flags);
-    output_put_u32(output, record->file.how);
-    put_section(output, record, 0);
+struct used_file used_file_of(const struct record *record, uint64_t number) {
+    return (struct used_file){
+        .number = number,
+        .inode = record->file.key.inode,
+        .device = record->file.device,
+        .mode = record->file.mode,
+        .flags = record->file.flags,
+        .how = record->file.how,
+    };
+}
+
+static void put_file(struct output *output, const struct used_file *used) {
+    output_put_u64(output, used->number);
+    output_put_u64(output, used->inode);
+    output_put_u32(output, used->device);
+    output_put_u32(output, used->mode);
+    output_put_u32(output, used->flags);
+    output_put_u32(output, used->how);
 }
 
 static void put_socket(struct output *output, const struct record *record) {
@@ -164,6 +158,7 @@ static void put_notable(struct output *output, const struct record *record) {
 }
 
 static void put_body(struct output *output, const struct record *record, uint64_t file_number) {
+    struct used_file used;
     switch (record->type) {
     case RECORD_PROCESS:
         output_put_u64(output, record->process.parent_birth);
@@ -179,13 +174,15 @@ static void put_body(struct output *output, const struct record *record, uint64_
         put_sections(output, record, 4);
         return;
     case RECORD_ARGV:
-        output_put(output, data_of(record, 0), record->sections[0].length);
+        output_put(output, section_data(record, 0), record->sections[0].length);
         return;
     case RECORD_PROCESS_END:
         put_end(output, record);
         return;
     case RECORD_FILE:
-        put_file(output, record, file_number);
+        used = used_file_of(record, file_number);
+        put_file(output, &used);
+        put_section(output, record, 0);
         return;
     case RECORD_OPEN_FAILED:
         output_put_u32(output, record->open_failed.error);
@@ -210,7 +207,7 @@ static void put_body(struct output *output, const struct record *record, uint64_
     case RECORD_DNS:
         output_put_u64(output, record->dns.inode);
         put_section(output, record, 0);
-        output_put(output, data_of(record, 1), record->sections[1].length);
+        output_put(output, section_data(record, 1), record->sections[1].length);
         return;
     case RECORD_NOTABLE:
         put_notable(output, record);
@@ -219,16 +216,26 @@ static void put_body(struct output *output, const struct record *record, uint64_
 }
 
 void report_record(struct output *output, const struct record *record, uint64_t file_number) {
+    struct owner owner = owner_of(record);
     output_begin(output);
-    put_head(output, record->time, record->birth, record->pid, record->tid);
+    report_put_head(output, &owner);
     put_body(output, record, file_number);
     output_end(output, record->type);
+}
+
+void report_used_file(struct output *output, const struct owner *owner, const struct used_file *used,
+                      const uint8_t *path, size_t length, uint16_t flags) {
+    output_begin(output);
+    report_put_head(output, owner);
+    put_file(output, used);
+    output_put_text(output, path, length, flags);
+    output_end(output, RECORD_FILE);
 }
 
 void report_file_totals(struct output *output, const struct owner *owner, uint64_t number,
                         const struct file_value *value) {
     output_begin(output);
-    put_head(output, owner->time, owner->birth, owner->pid, owner->tid);
+    report_put_head(output, owner);
     output_put_u64(output, number);
     output_put_u64(output, value->opens);
     output_put_u64(output, value->reads);
@@ -257,7 +264,7 @@ static void put_peer(struct output *output, const struct peer_key *key) {
 void report_peer_totals(struct output *output, const struct owner *owner, const struct peer_key *key,
                         const struct peer_value *value) {
     output_begin(output);
-    put_head(output, owner->time, owner->birth, owner->pid, owner->tid);
+    report_put_head(output, owner);
     output_put_u64(output, key->inode);
     output_put_u64(output, value->sends);
     output_put_u64(output, value->receives);
@@ -275,9 +282,9 @@ static uint64_t lost_events(const struct counters *counters) {
     return lost;
 }
 
-void report_heartbeat(struct output *output, const struct counters *counters) {
+void report_heartbeat(struct output *output, const struct counters *counters, uint64_t time) {
     output_begin(output);
-    output_put_u64(output, monotonic_ns());
+    output_put_u64(output, time);
     output_put_u64(output, lost_events(counters));
     output_put_u32(output, (uint32_t)counters->alive);
     output_end(output, FRAME_HEARTBEAT);

@@ -64,6 +64,9 @@ function report(bench: Bench, holdings: readonly Holding[]): void {
   const { observation } = lastRun(bench);
   if (observation.level === 'none') throw new Error(observation.reason);
   console.log(`memory: ${observation.events} events; dropped: ${JSON.stringify(observation.dropped)}`);
+  const lost = Object.values(observation.dropped).reduce((sum, count) => sum + count, 0);
+  printGoal('events lost at default sizes', lost, 0, 'lost');
+  if (lost > 0) process.exitCode = 1;
   for (const of of ['glasshouse', 'observer', 'kernel'] as const) {
     const values = medians(of);
     console.log(`  ${of}, by quarters of the run: ${values.map((one) => one.toFixed(1)).join(', ')} MB`);

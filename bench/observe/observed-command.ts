@@ -35,9 +35,12 @@ export class ObservedCommand implements AsyncDisposable {
     return new ObservedCommand(child, exited, child.pid ?? 0);
   }
 
-  /** Of Glasshouse, started with COLLECTS_GARBAGE: without them the signal ends it. */
+  /**
+   * Of Glasshouse, started with COLLECTS_GARBAGE: without them the signal ends it. So it would when Glasshouse is about
+   * to exit, which is some time after the observer has ended.
+   */
   collectGarbage(): void {
-    this.#child.kill('SIGUSR2');
+    if (nameOf(this.observerPid) === 'observer') this.#child.kill('SIGUSR2');
   }
 
   get hasEnded(): boolean {

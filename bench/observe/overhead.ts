@@ -48,6 +48,7 @@ function print(
     `goal: ${load.heading}, observed, while it ran: ${ratio.toFixed(3)}x (at most ${load.goal}x) - ${verdict}`,
   );
   console.log(`dropped: ${[...dropped].join('; ')}\n`);
+  if ([...dropped].some((drops) => drops !== '{}')) process.exitCode = 1;
 }
 
 /** Every other round backwards: nobody always runs after the same one. */

@@ -40,20 +40,22 @@ export async function measureStart(bench: Bench): Promise<void> {
 /** One command that does nothing, held and followed as Glasshouse does it. */
 async function observeTrue(): Promise<{ attachedMs: number; endedMs: number; goneMs: number }> {
   const begunAt = performance.now();
-  const observer = await ObserverProcess.start(path.join(BUILT_DIRECTORY, 'observer'), SIZES);
+  const observer = await ObserverProcess.start(path.join(BUILT_DIRECTORY, 'observer'), SIZES, 0);
   const held = spawn(HOLD, ['3', '/bin/true', 'true'], { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
   const exited = once(held, 'exit');
   let attachedMs = Number.NaN;
   let treeEndedNs = Number.NaN;
   let endedMs = Number.NaN;
-  for await (const message of observer.say()) {
-    if (message.type === 'loaded') observer.follow(held.pid ?? 0);
-    if (message.type === 'attached') {
-      attachedMs = performance.now() - begunAt;
-      (held.stdio[3] as Socket).write('.');
+  for await (const messages of observer.say()) {
+    for (const message of messages) {
+      if (message.type === 'loaded') observer.follow(held.pid ?? 0);
+      if (message.type === 'attached') {
+        attachedMs = performance.now() - begunAt;
+        (held.stdio[3] as Socket).write('.');
+      }
+      if (message.type === 'process_end') treeEndedNs = message.timeNs;
+      if (message.type === 'end') endedMs = millisecondsSince(treeEndedNs);
     }
-    if (message.type === 'process_end') treeEndedNs = message.timeNs;
-    if (message.type === 'end') endedMs = millisecondsSince(treeEndedNs);
   }
   const goneMs = millisecondsSince(treeEndedNs);
   await observer.end();

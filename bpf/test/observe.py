@@ -190,6 +190,24 @@ class Files(Watched):
         self.assertTrue(cut[0].endswith(b'd/f') and cut[1] == TRUNCATED, cut[1])
         self.assertGreater(counts(frames, 3)[1], 0)
 
+    def test_sums_are_of_the_same_opens_as_single_frames(self):
+        program = ("import os\nopen('x', 'w').write('abc')\nfor i in range(30):\n pid = os.fork()\n if pid == 0:\n"
+                   "  for name in ('x', 'x', 'missing', './missing'):\n"
+                   "   try: open(name).read()\n   except OSError: pass\n  os._exit(0)\n os.waitpid(pid, 0)")
+        single, gathered = self.python(program), self.python(program, flags=['--gather-ms', '1000'])
+        self.assertEqual(of_type(single, 'doers'), [])
+        self.assertLess(len(gathered), len(single) / 2)
+        stands_for = sum(each['events'] for each in of_type(gathered, 'doers'))
+        kinds = ('file', 'file_totals', 'open_failed')
+        rest = sum(len(of_type(gathered, kind)) for kind in kinds)
+        self.assertEqual(stands_for + rest, sum(len(of_type(single, kind)) for kind in kinds))
+        name = self.inside + b'/missing'
+        failed = [each for each in of_type(gathered, 'open_failed_sum', errno=2) if each['path'][0] == name]
+        self.assertEqual(sum(times for each in failed for _, times in each['shares']), 60)
+        read = [each for each in of_type(gathered, 'file_sum', flags=9) if each['path'][0] == self.inside + b'/x']
+        self.assertEqual(sum(times for each in read for _, times in each['shares']), 60)
+        self.assertEqual(sum(each['bytes_read'] for each in read), 180)
+
     def test_bytes_and_opens_are_counted_by_file(self):
         frames = self.python("for i in range(50):\n f = open('x', 'rb' if i else 'wb')\n"
                              " f.write(b'12345') if i == 0 else f.read()\n f.close()")

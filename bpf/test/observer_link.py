@@ -7,7 +7,8 @@ import subprocess
 HEADER = struct.Struct('<IHHI')
 NAMES = {64: 'loaded', 65: 'attached', 66: 'failed', 67: 'process', 68: 'exec', 69: 'argv', 70: 'process_end',
          71: 'file', 72: 'file_totals', 73: 'open_failed', 74: 'change', 75: 'socket', 76: 'peer_totals', 77: 'dns',
-         78: 'notable', 79: 'heartbeat', 80: 'syscalls', 81: 'end'}
+         78: 'notable', 79: 'heartbeat', 80: 'syscalls', 81: 'end',
+         82: 'doers', 83: 'file_sum', 84: 'open_failed_sum'}
 USAGE = ('cpu', 'user', 'system', 'max_rss', 'rchar', 'wchar', 'read_bytes', 'write_bytes')
 
 
@@ -100,6 +101,20 @@ def decode(kind, data):
         rest = load.rest()
         assert len(rest) % 12 == 0
         frame['counts'] = [struct.unpack_from('<HHQ', rest, at) for at in range(0, len(rest), 12)]
+    elif kind == 82:
+        put('II', 'events', 'zero')
+        rest = load.rest()
+        assert len(rest) % 24 == 0
+        frame['heads'] = [struct.unpack_from('<QQII', rest, at) for at in range(0, len(rest), 24)]
+    elif kind in (83, 84):
+        if kind == 83:
+            put('IQQ', 'flags', 'bytes_read', 'bytes_written')
+        else:
+            put('I', 'errno')
+        frame['path'] = load.text()
+        rest = load.rest()
+        assert len(rest) % 8 == 0 and rest
+        frame['shares'] = [struct.unpack_from('<II', rest, at) for at in range(0, len(rest), 8)]
     assert load.at == len(data), f'{frame["type"]} has more bytes than it should'
     return frame
 

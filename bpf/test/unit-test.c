@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "gather.h"
+#include "operand.h"
 #include "options.h"
 #include "output.h"
 #include "processes.h"
@@ -89,11 +91,13 @@ static void test_options(void) {
     struct options options;
     char *good[] = {"observer", "--ring-bytes", "65536", "--argv-bytes", "0"};
     expect(options_parse(&options, 1, good) && options.ring_bytes == 8 << 20, "defaults", "");
+    expect(options.gather_ms == 0, "nothing is gathered unasked", "");
     expect(options_parse(&options, 5, good) && options.ring_bytes == 65536 && options.argv_bytes == 0, "flags", "");
     static const char *bad[][2] = {
         {"--ring-bytes", "4095"},  {"--ring-bytes", "1073741825"}, {"--ring-bytes", "99999999999999999999"},
         {"--ring-bytes", " 4096"}, {"--ring-bytes", "0x1000"},     {"--argv-bytes", "1"},
         {"--peer-records", ""},    {"--file-records", "-1"},       {"-h", "1"},
+        {"--gather-ms", "1001"},
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         char *arguments[] = {"observer", (char *)(uintptr_t)bad[i][0], (char *)(uintptr_t)bad[i][1]};
@@ -305,10 +309,11 @@ static void test_processes(void) {
     static struct processes processes;
     struct file_key key = {.birth = 1, .pid = 2, .inode = 3};
     struct peer_key peer = {.birth = 1, .pid = 2};
-    uint64_t number = processes_add_file(&processes, &key);
-    expect(number != 0 && processes_add_file(&processes, &key) == number, "the same key has the same number", "");
+    struct tracked_file *file = processes_add_file(&processes, &key);
+    uint64_t number = file->number;
+    expect(processes_add_file(&processes, &key) == file, "the same key is the same file", "");
     key.access = 1;
-    expect(processes_add_file(&processes, &key) != number, "another key has another", "");
+    expect(processes_add_file(&processes, &key)->number != number, "another key has another number", "");
     expect(processes_add_peer(&processes, &peer), "a peer", "");
     expect(processes_find(&processes, 1, 3) == NULL && processes_find(&processes, 2, 2) == NULL, "not there", "");
     for (uint32_t pid = 10; pid < 20000; pid++) {
@@ -319,10 +324,169 @@ static void test_processes(void) {
     processes_remove(&processes, processes_find(&processes, 1, 2));
     key.pid = 2;
     key.access = 0;
-    expect(processes_add_file(&processes, &key) != number, "a process that is gone has taken its files along", "");
+    expect(processes_add_file(&processes, &key)->number != number, "a process that is gone has taken its files along", "");
     struct process *process;
     while ((process = processes_any(&processes)) != NULL) processes_remove(&processes, process);
     expect(processes.count == 0, "nothing is left", "");
+}
+
+/* --- gathering --- */
+
+static struct gather gather;
+static struct processes gathered_processes;
+
+static void expect_next(struct bytes stream, size_t *at, uint16_t type, uint64_t time, const char *name) {
+    struct frame expected = golden_frame(stream, type, time), actual = {0};
+    bool whole = frame_decode(output.bytes + *at, output.used - *at, &actual) == FRAME_COMPLETE;
+    expect(whole && actual.type == type, "the frame is the next one", name);
+    expect(whole && actual.length == expected.length && memcmp(actual.payload, expected.payload, actual.length) == 0,
+           "it has the golden bytes", name);
+    *at += FRAME_HEADER_BYTES + actual.length;
+}
+
+static struct process *known(uint32_t pid) {
+    return processes_get(&gathered_processes, pid == 4100 ? 5000000000u : 5200000000u, pid);
+}
+
+static void fail_to_open(uint64_t time, uint32_t pid, const char *name) {
+    struct draft *draft = new_record(RECORD_OPEN_FAILED, time, pid);
+    draft->record.open_failed.error = 2;
+    ADD_PATH(draft, 0, "", 0);
+    add(draft, 1, SECTION_TEXT, name, strlen(name), 0);
+    gather_failed_open(&gather, &draft->record, known(pid));
+    free(draft);
+}
+
+static struct tracked_file *open_file(uint64_t time, uint32_t pid, uint64_t inode, uint32_t how) {
+    struct file_key key = {.birth = known(pid)->birth, .pid = pid, .inode = inode};
+    struct tracked_file *file = processes_add_file(&gathered_processes, &key);
+    struct draft *draft = new_record(RECORD_FILE, time, pid);
+    draft->record.file.key = key;
+    draft->record.file.mode = 0100644;
+    draft->record.file.flags = 01101;
+    draft->record.file.how = how;
+    ADD_PATH(draft, 0, "out\xff\0u\0home\0", 15);
+    gather_file(&gather, &draft->record, file);
+    free(draft);
+    return file;
+}
+
+static void end_process(uint64_t time, uint32_t pid, struct tracked_file *file, const struct file_value *value) {
+    struct owner owner = {time, known(pid)->birth, pid, pid};
+    struct draft *draft = new_record(RECORD_PROCESS_END, time, pid);
+    draft->record.end.wait_status = 9 | 0x80;
+    draft->record.end.flags = 2;
+    draft->record.end.threads = 1;
+    draft->record.end.max_rss_pages = 2048 * 1024 / (uint64_t)sysconf(_SC_PAGESIZE);
+    draft->record.end.usage = (struct usage){1000000, 600000, 400000, 10, 20, 0, 4096};
+    gather_totals(&gather, &output, known(pid), &owner, file, value);
+    processes_remove(&gathered_processes, known(pid));
+    gather_end(&gather, &draft->record);
+    free(draft);
+}
+
+static size_t frames_of_type(uint16_t type) {
+    struct frame frame;
+    size_t found = 0;
+    for (size_t at = 0; at < output.used; at += FRAME_HEADER_BYTES + frame.length) {
+        if (frame_decode(output.bytes + at, output.used - at, &frame) != FRAME_COMPLETE) exit(2);
+        found += frame.type == type;
+    }
+    return found;
+}
+
+static void test_sums(const char *directory) {
+    struct bytes stream = read_file(directory, "observer-gathered.bin");
+    size_t at = 0;
+    gather_init(&gather);
+    fail_to_open(7003000001, 4100, "/etc/ld.so.preload");
+    fail_to_open(7003000002, 4100, "/etc//./ld.so.preload");
+    fail_to_open(7003500001, 4101, "/../etc/ld.so.preload");
+    struct tracked_file *file = open_file(7004000000, 4101, 1, 3);
+    end_process(7007000000, 4101, file, &(struct file_value){.opens = 3, .writes = 3, .bytes_written = 12});
+    expect(output.used == 0, "nothing is said before the batch is over", "");
+    gather_flush(&gather, &output);
+    expect_next(stream, &at, FRAME_DOERS, 0, "doers");
+    expect_next(stream, &at, FRAME_OPEN_FAILED_SUM, 0, "open_failed_sum");
+    expect_next(stream, &at, FRAME_FILE_SUM, 0, "file_sum");
+    expect_next(stream, &at, RECORD_PROCESS_END, 7007000000, "the end comes behind the sums");
+    expect(at == output.used, "there is nothing else", "");
+    gather_flush(&gather, &output);
+    expect(at == output.used, "a batch without records says nothing", "");
+    output_init(&output, -1);
+    free(stream.data);
+}
+
+static void test_process_that_outlives_a_batch(void) {
+    struct tracked_file *file = open_file(1, 4101, 1, 1);
+    gather_flush(&gather, &output);
+    expect(frames_of_type(RECORD_FILE) == 1 && frames_of_type(FRAME_FILE_SUM) == 0, "it comes as a single frame", "");
+    expect(open_file(2, 4101, 1, 3) == file, "the same file again", "");
+    end_process(3, 4101, file, &(struct file_value){.opens = 2});
+    gather_flush(&gather, &output);
+    expect(frames_of_type(RECORD_FILE) == 2 && frames_of_type(FRAME_FILE_TOTALS) == 1, "and so do the totals", "");
+    expect(frames_of_type(FRAME_FILE_SUM) == 0, "there is no sum", "");
+    output_init(&output, -1);
+    file = open_file(4, 4101, 2, 1);
+    end_process(5, 4101, file, NULL);
+    gather_flush(&gather, &output);
+    expect(frames_of_type(RECORD_FILE) == 1 && frames_of_type(FRAME_FILE_SUM) == 0, "no totals: a single frame", "");
+    output_init(&output, -1);
+}
+
+/* Records until there is no room. */
+static void test_full_batch(void) {
+    size_t records = 0;
+    while (gather_has_room(&gather)) {
+        char name[32];
+        snprintf(name, sizeof(name), "/%zu", records++);
+        fail_to_open(records, 4100, name);
+    }
+    expect(records > 4000 && records < GATHER_TEXTS, "a batch has room for thousands", "");
+    int ends[2];
+    if (pipe(ends) != 0) exit(2);
+    pid_t reader = fork();
+    if (reader == 0) {
+        uint8_t bytes[65536];
+        close(ends[1]);
+        while (read(ends[0], bytes, sizeof(bytes)) > 0) continue;
+        _exit(0);
+    }
+    close(ends[0]);
+    output_init(&output, ends[1]);
+    gather_flush(&gather, &output);
+    expect(output.sent[FRAME_OPEN_FAILED_SUM] == records, "each name has its sum", "");
+    expect(gather_has_room(&gather), "then there is room again", "");
+    output_flush(&output);
+    close(ends[1]);
+    waitpid(reader, NULL, 0);
+    output_init(&output, -1);
+    processes_remove(&gathered_processes, known(4100));
+}
+
+static void test_operands(void) {
+    static const struct {
+        const char *components, *name, *path;
+    } cases[] = {
+        {"u|home|", "f", "/home/u/f"},       {"u|home|", "", "/home/u"},     {"u|home|", "./f", "/home/u/f"},
+        {"u|home|", "../f", "/home/f"},      {"u|home|", "../../../f", "/f"}, {"u|home|", "..", "/home"},
+        {"u|home|", "../..", "/"},           {"u|home|", "a/../f", "/home/u/a/../f"},
+        {"u|home|", "a//b/", "/home/u/a/b"}, {"", "/f", "/f"},               {"", "/", "/"},
+        {"jail|", "/../f", "/jail/f"},       {"", ".", "/"},                  {"u|home|", "./../f", "/home/f"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct draft *draft = new_record(RECORD_OPEN_FAILED, 1, 4100);
+        uint8_t text[256];
+        char components[64] = "";
+        size_t length = strlen(cases[i].components);
+        for (size_t k = 0; k < length; k++) components[k] = cases[i].components[k] == '|' ? '\0' : cases[i].components[k];
+        add(draft, 0, SECTION_PATH, components, length, 0);
+        add(draft, 1, SECTION_TEXT, cases[i].name, strlen(cases[i].name), 0);
+        size_t used = resolve_operand(text, &draft->record, 0);
+        expect(used == strlen(cases[i].path) && memcmp(text, cases[i].path, used) == 0, "the name is resolved",
+               cases[i].path);
+        free(draft);
+    }
 }
 
 /* --- the pipe --- */
@@ -378,6 +542,10 @@ int main(int argc, char **argv) {
     test_other_frames(run);
     test_records_that_are_not_whole();
     test_processes();
+    test_operands();
+    test_sums(argv[1]);
+    test_process_that_outlives_a_batch();
+    test_full_batch();
     test_output_to_nobody();
     test_output_that_is_full();
     free(run.data);

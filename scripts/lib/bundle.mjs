@@ -57,12 +57,27 @@ async function joinFiles() {
   });
 }
 
-/** Runs a command once, so that V8 has compiled what a run needs, and keeps that. @param {AbortSignal} signal */
+/**
+ * Runs a command once, so that V8 has compiled what a run needs, and keeps that. It is observed where that works: what
+ * is compiled later is compiled on the processors that the command runs on.
+ *
+ * @param {AbortSignal} signal
+ */
 async function storeCompiledCode(signal) {
   const data = mkdtempSync(join(tmpdir(), 'glasshouse-bundle-'));
   try {
     const program = inRepository('scripts', 'lib', 'code-cache.cjs');
-    const args = [program, bundle, 'run', '--no-receipt', '--data-dir', data, '--', 'true'];
+    const options = ['--no-receipt', '--profile', 'host', '--data-dir', data];
+    const args = [
+      program,
+      bundle,
+      'run',
+      ...options,
+      '--',
+      'sh',
+      '-c',
+      'true; : < /dev/null; /no/such/program || :',
+    ];
     const log = inRepository('build', 'logs', 'bundle.log');
     await runLogged(process.execPath, args, { log, signal, env: withoutSettings(toolEnvironment) });
   } finally {

@@ -19,6 +19,12 @@ function hostObservation({ observation }: Predicate): HostObservation {
   return observation;
 }
 
+/** Which of two processes opened a file first is chance; so is the order in a receipt. */
+function inOrder({ filesystem }: Predicate): unknown {
+  const lists = Object.entries(filesystem ?? {}).filter(([, list]) => Array.isArray(list));
+  return lists.map(([name, list]) => [name, (list as unknown[]).map((one) => JSON.stringify(one)).sort()]);
+}
+
 /** The observer that this command line started, once the command has said that it runs. */
 async function observerOf(child: ChildProcess): Promise<number> {
   await new Promise((resolve) => child.stdout?.once('data', resolve));
@@ -67,13 +73,35 @@ describe('a command whose observer fails', { skip: withoutObservation }, () => {
     });
   }
 
+  it('is unharmed when nobody follows it and its observer is killed, and the receipt says so', async () => {
+    using installation = new Installation();
+    const child = installation.start(['run', '--profile', 'host', '--', 'sh', '-c', TWO_PARTS]);
+    const end = ended(child);
+    process.kill(await observerOf(child), 'SIGKILL');
+    child.stdin?.end('go on\n');
+    assert.equal((await end).code, 7);
+    const observation = hostObservation(predicateOf(installation.receiptFile));
+    assert.match(observation.reason ?? '', /SIGKILL/);
+    assert.ok(observation.blind_from_us !== null && !observation.complete);
+  });
+
   it('is unharmed by a ring buffer that is too small: what was lost is counted, and totals are right', async () => {
     using installation = new Installation();
     const many =
-      'import os\nfor n in range(2000):\n    open(f"f{n}", "w").close()\nfor n in range(50):\n    os.spawnv(0, "/bin/true", ["true"])';
+      'import os\nfor n in range(2000):\n    open(f"f{n}", "w").close()\nfor n in range(50):\n    os.spawnv(0, "/bin/true", ["true"])\nprint(flush=True); input()';
+    const script = 'echo; read -r _; exec /usr/bin/python3 -I -c "$1"';
     const options = ['--profile', 'host', '--observer-ring-bytes', '4096'];
-    const { code } = await installation.call(['run', ...options, '--', '/usr/bin/python3', '-I', '-c', many]);
-    assert.equal(code, 0);
+    const child = installation.start(['run', ...options, '--', 'sh', '-c', script, 'sh', many]);
+    const end = ended(child);
+    const observer = await observerOf(child);
+    // Nothing is taken out of the ring buffer until all has been put in.
+    process.kill(observer, 'SIGSTOP');
+    const isDone = once(child.stdout ?? child, 'data');
+    child.stdin?.write('go on\n');
+    await isDone;
+    process.kill(observer, 'SIGCONT');
+    child.stdin?.end('end\n');
+    assert.equal((await end).code, 0);
     const observation = hostObservation(predicateOf(installation.receiptFile));
     assert.ok(Object.keys(observation.dropped).some((name) => name.startsWith('lost_')));
     assert.equal(observation.complete, false);
@@ -204,6 +232,28 @@ describe('an observed command', { skip: withoutObservation }, () => {
     assert.equal((await installation.latest()).observation.level, 'host');
   });
 
+  it('is seen the same whether its events are added up or shown one by one', async () => {
+    using installation = new Installation();
+    const script =
+      'for n in 1 2 3 4 5 6 7 8; do cat /etc/passwd ../../etc/no ./no x/../no > out; : >> out; cat < out; done; rm out';
+    const see = async (...options: string[]): Promise<Predicate> => {
+      await installation.ok([
+        'run',
+        '--profile',
+        'required',
+        ...options,
+        '--',
+        'sh',
+        '-c',
+        `${script}; exit 0`,
+      ]);
+      return predicateOf(installation.receiptFile);
+    };
+    const [addedUp, oneByOne] = [await see(), await see('--events', 'events')];
+    assert.deepEqual(inOrder(addedUp), inOrder(oneByOne));
+    assert.deepEqual([hostObservation(addedUp).complete, hostObservation(oneByOne).complete], [true, true]);
+  });
+
   it('does not see another one that runs at the same time', async () => {
     using installation = new Installation();
     const observe = (name: string): Promise<unknown> =>
@@ -242,6 +292,17 @@ describe('an observed command', { skip: withoutObservation }, () => {
       assert.deepEqual([image?.uid, image?.euid, image?.privileged], [NOBODY, 0, true]);
     },
   );
+
+  it('goes on in a directory that it has removed', async () => {
+    using installation = new Installation();
+    const script = 'mkdir gone && cd gone && rmdir ../gone && /bin/true && exit 6';
+    const { code } = await installation.call(['run', '--profile', 'required', '--', 'sh', '-c', script]);
+    assert.equal(code, 6);
+    const predicate = predicateOf(installation.receiptFile);
+    const cwd = predicate.process_tree.at(-1)?.images[0]?.cwd;
+    assert.ok(typeof cwd === 'string' && cwd.endsWith('/gone'), JSON.stringify(cwd));
+    assert.equal(hostObservation(predicate).complete, true);
+  });
 
   it('has all of ten thousand processes', async () => {
     using installation = new Installation();

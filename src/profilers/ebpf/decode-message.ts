@@ -1,4 +1,5 @@
 import { type Frame } from '../../base/frame.js';
+import { decodeDoers, decodeFileSum, decodeOpenFailedSum } from './decode-sums.js';
 import {
   type CallCount,
   type FileOrigin,
@@ -161,6 +162,9 @@ const DECODERS: Readonly<Record<KnownType, Decode>> = {
   }),
   syscalls: decodeSystemCalls,
   end: decodeEnd,
+  doers: decodeDoers,
+  file_sum: decodeFileSum,
+  open_failed_sum: decodeOpenFailedSum,
 };
 
 function decodeLoaded(reader: PayloadReader): ObserverMessage {

@@ -6,6 +6,9 @@ import { type ObservationOptions, type ObservationSession, type Profiler } from 
 import { ObserverProcess, type ObserverSizes } from './observer-process.js';
 import { ObserverSession } from './observer-session.js';
 
+/** How long what happened may wait to be added up, where nobody watches it happen. */
+const GATHER_MS = 1_000;
+
 export interface EbpfProfilerOptions {
   /** Directory of the programs `observer` and `hold`. */
   readonly directory: string;
@@ -24,7 +27,8 @@ export class EbpfProfiler implements Profiler {
     const { directory, sizes } = this.#options;
     const hold = path.join(directory, 'hold');
     assertExecutable(hold);
-    const process = await ObserverProcess.start(path.join(directory, 'observer'), sizes);
+    const gatherMs = options.listener === null ? GATHER_MS : 0;
+    const process = await ObserverProcess.start(path.join(directory, 'observer'), sizes, gatherMs);
     return new ObserverSession(process, hold, options);
   }
 }

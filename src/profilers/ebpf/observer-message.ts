@@ -219,6 +219,38 @@ export interface End {
   readonly gaps: ReadonlyMap<number, number>;
 }
 
+/** Whom the sums that follow are about: docs/observer-link.md, "Gathering". */
+export interface Doers {
+  readonly type: 'doers';
+  /** How many events the sums stand for. */
+  readonly events: number;
+  readonly heads: readonly Head[];
+}
+
+/** Places in the last `doers`, each followed by how often it did it. */
+export type Shares = readonly number[];
+
+/** Opens of one path, by any number of processes that have ended. */
+export interface FileSum {
+  readonly type: 'file_sum';
+  readonly wasRead: boolean;
+  readonly wasWritten: boolean;
+  readonly wasCreated: boolean;
+  readonly isRegular: boolean;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly path: Name;
+  readonly shares: Shares;
+}
+
+/** Opens of one path that failed in the same way. */
+export interface OpenFailedSum {
+  readonly type: 'open_failed_sum';
+  readonly errno: number;
+  readonly path: Name;
+  readonly shares: Shares;
+}
+
 /** What happened in the tree. */
 export type TreeEvent =
   | ProcessStarted
@@ -234,11 +266,15 @@ export type TreeEvent =
   | NameQuery
   | NotableUsed;
 
+/** What many processes did, added up. */
+export type Sum = Doers | FileSum | OpenFailedSum;
+
 export type ObserverMessage =
   | Loaded
   | { readonly type: 'attached'; readonly pid: number; readonly timeNs: number }
   | Failed
   | TreeEvent
+  | Sum
   | Heartbeat
   | SystemCalls
   | End
@@ -264,10 +300,18 @@ export const OBSERVER_FRAME_TYPES = {
   heartbeat: 79,
   syscalls: 80,
   end: 81,
+  doers: 82,
+  file_sum: 83,
+  open_failed_sum: 84,
 } as const satisfies Record<Exclude<ObserverMessage['type'], 'unknown'>, number>;
 
 /** Whether it happened in the tree, and is not about the observation itself. */
 export function isTreeEvent(message: ObserverMessage): message is TreeEvent {
   const number = message.type === 'unknown' ? 0 : OBSERVER_FRAME_TYPES[message.type];
   return number >= OBSERVER_FRAME_TYPES.process && number <= OBSERVER_FRAME_TYPES.notable;
+}
+
+export function isSum(message: ObserverMessage): message is Sum {
+  const number = message.type === 'unknown' ? 0 : OBSERVER_FRAME_TYPES[message.type];
+  return number >= OBSERVER_FRAME_TYPES.doers;
 }

@@ -1,7 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 
 import { GlasshouseError, systemErrorCode } from '../../base/errors.js';
-import { encodeFrame, FrameDecoder } from '../../base/frame.js';
+import { encodeFrame, type Frame, FrameDecoder } from '../../base/frame.js';
 import { printableTail } from '../../base/printable.js';
 import { decodeObserverMessage } from './decode-message.js';
 import { LinkOrder } from './link-order.js';
@@ -42,9 +42,12 @@ export class ObserverProcess {
     });
   }
 
-  /** Starts it in a session of its own, so that Ctrl-C at a terminal is not meant for it. */
-  static async start(program: string, sizes: ObserverSizes): Promise<ObserverProcess> {
-    const child = spawn(program, argumentsOf(sizes), {
+  /**
+   * Starts it in a session of its own, so that Ctrl-C at a terminal is not meant for it. `gatherMs`: docs/observer-link.md,
+   * "Gathering"; 0 for single events.
+   */
+  static async start(program: string, sizes: ObserverSizes, gatherMs: number): Promise<ObserverProcess> {
+    const child = spawn(program, argumentsOf(sizes, gatherMs), {
       stdio: 'pipe',
       detached: true,
       env: {},
@@ -67,19 +70,14 @@ export class ObserverProcess {
   }
 
   /**
-   * What it says, until it says no more. The next is read only when it is asked for. Throws
-   * `observation_unavailable` when it broke a rule.
+   * What it says, as many messages at a time as came at once, until it says no more. More is read only when it is asked
+   * for. Throws `observation_unavailable` when it broke a rule, at the message that did.
    */
-  async *say(): AsyncGenerator<ObserverMessage, void> {
+  async *say(): AsyncGenerator<Iterable<ObserverMessage>, void> {
     const decoder = new FrameDecoder(violation);
     const order = new LinkOrder();
-    for await (const chunk of this.#child.stdout as AsyncIterable<Buffer>) {
-      for (const frame of decoder.push(chunk)) {
-        const message = decodeObserverMessage(frame);
-        order.accept(message);
-        yield message;
-      }
-    }
+    for await (const chunk of this.#child.stdout as AsyncIterable<Buffer>)
+      yield messagesIn(decoder.push(chunk), order);
     decoder.end();
   }
 
@@ -100,7 +98,18 @@ export class ObserverProcess {
   }
 }
 
-function argumentsOf({ ringBytes, fileRecords, peerRecords, argvBytes }: ObserverSizes): string[] {
+function* messagesIn(frames: Iterable<Frame>, order: LinkOrder): Generator<ObserverMessage, void> {
+  for (const frame of frames) {
+    const message = decodeObserverMessage(frame);
+    order.accept(message);
+    yield message;
+  }
+}
+
+function argumentsOf(
+  { ringBytes, fileRecords, peerRecords, argvBytes }: ObserverSizes,
+  gatherMs: number,
+): string[] {
   return [
     '--ring-bytes',
     String(ringBytes),
@@ -110,6 +119,8 @@ function argumentsOf({ ringBytes, fileRecords, peerRecords, argvBytes }: Observe
     String(peerRecords),
     '--argv-bytes',
     String(argvBytes),
+    '--gather-ms',
+    String(gatherMs),
   ];
 }
 

@@ -135,10 +135,12 @@ export class ObserverSession implements ObservationSession {
 
   async #listen(): Promise<void> {
     try {
-      for await (const message of this.#process.say()) {
-        this.#messages += 1;
-        const heard = this.#hear(message);
-        if (heard !== null) await heard;
+      for await (const messages of this.#process.say()) {
+        for (const message of messages) {
+          this.#messages += 1;
+          const heard = this.#hear(message);
+          if (heard !== null) await heard;
+        }
       }
       if (this.#end === null)
         this.#lossReason ??= `the observer ended early (${await this.#process.describeEnd()})`;
@@ -156,7 +158,8 @@ export class ObserverSession implements ObservationSession {
   /** A promise only where somebody has to be waited for: there may be millions of messages. */
   #hear(message: ObserverMessage): Promise<void> | null {
     if (isTreeEvent(message)) {
-      this.#lastSeenNs = Math.max(this.#lastSeenNs, message.timeNs);
+      // Single events come at once; among sums they may overtake what happened before them.
+      if (this.#listener !== null) this.#lastSeenNs = Math.max(this.#lastSeenNs, message.timeNs);
       const events = this.#attached?.joiner.push(message) ?? [];
       return this.#pass(events);
     }
@@ -177,6 +180,11 @@ export class ObserverSession implements ObservationSession {
         break;
       case 'syscalls':
         this.#attached?.builder.countCalls(message);
+        break;
+      case 'doers':
+      case 'file_sum':
+      case 'open_failed_sum':
+        this.#attached?.builder.addSum(message);
         break;
       case 'end':
         this.#end = message;

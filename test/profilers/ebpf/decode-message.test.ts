@@ -11,9 +11,11 @@ import {
   addressBytes,
   ATTACHED,
   changeFrame,
+  doersFrame,
   endFrame,
   execFrames,
   fileFrame,
+  fileSumFrame,
   fileTotalsFrame,
   head,
   headBytes,
@@ -21,6 +23,7 @@ import {
   LOADED,
   named,
   nameBytes,
+  openFailedSumFrame,
   operandBytes,
   overFrame,
   processFrame,
@@ -73,6 +76,9 @@ const EVERY: Script = [
       ...Array.from({ length: 6 }, () => u64(0)),
     ]),
   ],
+  doersFrame([10], 3),
+  fileSumFrame(named('/lib/x'), 9, { read: 5, written: 0 }, [0, 2]),
+  openFailedSumFrame(2, named('/etc/no'), [0, 1]),
   endFrame(10),
   ['heartbeat', Buffer.concat([u64(3), u64(0), u32(1)])],
   ['syscalls', Buffer.concat([u16(0), u16(0), u32(0), ...[5, 1, 0, 0].map(u64)])],
@@ -107,7 +113,7 @@ describe('what the observer says', () => {
   });
 
   it('is refused when a payload ends too early, wherever that is', () => {
-    const openEnded = ['loaded', 'argv', 'dns', 'end', 'syscalls'];
+    const openEnded = ['loaded', 'argv', 'dns', 'end', 'syscalls', 'doers'];
     for (const { type, payload } of payloads) {
       const name = Object.entries(OBSERVER_FRAME_TYPES).find(([, number]) => number === type)?.[0] ?? '';
       if (openEnded.includes(name)) continue;

@@ -172,6 +172,31 @@ export function fileTotalsFrame(
   ];
 }
 
+/** Processes that sums are about, and how many events they stand for. */
+export function doersFrame(pids: readonly number[], events: number): Script[number] {
+  return ['doers', Buffer.concat([u32(events), u32(0), ...pids.map((pid) => headBytes(head(pid)))])];
+}
+
+export const SUM_FLAGS = { read: 1, written: 2, created: 4, regular: 8 } as const;
+
+/** `shares`: place and times, in turns. */
+export function fileSumFrame(
+  path: Name,
+  flags: number,
+  totals: { readonly read: number; readonly written: number },
+  shares: readonly number[],
+): Script[number] {
+  const { read, written } = totals;
+  return [
+    'file_sum',
+    Buffer.concat([u32(flags), u64(read), u64(written), nameBytes(path), ...shares.map(u32)]),
+  ];
+}
+
+export function openFailedSumFrame(errno: number, path: Name, shares: readonly number[]): Script[number] {
+  return ['open_failed_sum', Buffer.concat([u32(errno), nameBytes(path), ...shares.map(u32)])];
+}
+
 export function changeFrame(
   pid: number,
   operation: number,

@@ -93,7 +93,13 @@ function withoutIdentities(words: GoldenWords): GoldenWords {
 }
 
 describe('golden frames of the observer', () => {
-  for (const name of ['observer-run', 'observer-failed', 'observer-stopped', 'observer-extended']) {
+  for (const name of [
+    'observer-run',
+    'observer-failed',
+    'observer-stopped',
+    'observer-extended',
+    'observer-gathered',
+  ]) {
     it(`${name} says what it is to say`, () => {
       const messages = read(goldenBytes(`${name}.bin`));
       const words = goldenWords(`${name}.json`);
@@ -112,7 +118,9 @@ describe('golden frames of the observer', () => {
 
   it('have every type there is', () => {
     const used = new Set(
-      ['observer-run.json', 'observer-failed.json'].flatMap(goldenWords).map(({ type }) => type),
+      ['observer-run.json', 'observer-failed.json', 'observer-gathered.json']
+        .flatMap(goldenWords)
+        .map(({ type }) => type),
     );
     assert.deepEqual(
       Object.keys(OBSERVER_FRAME_TYPES).filter((type) => !used.has(type)),

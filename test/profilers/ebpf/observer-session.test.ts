@@ -183,9 +183,16 @@ describe('a session with an observer that does not live to the end', () => {
   });
 
   it('ends one that hangs', async () => {
-    const seen = await observe({ before: [LOADED], after: [ATTACHED, ...TREE], then: 'hang' });
+    const seen = await observe({ before: [LOADED], after: [ATTACHED, ...TREE, heartbeat], then: 'hang' });
     assert.match(hostObservation(seen).reason ?? '', /did not answer/);
-    assert.equal(hostObservation(seen).blind_from_us, 1_000_000);
+    assert.equal(hostObservation(seen).blind_from_us, 6_000_000);
+  });
+
+  it('was blind from its last heartbeat on when it added up, and from its last event on when it did not', async () => {
+    const behaviour: Behaviour = { before: [LOADED], after: [ATTACHED, ...TREE], then: 'crash' };
+    const listener = { write: () => Promise.resolve() };
+    assert.equal(hostObservation(await observe(behaviour)).blind_from_us, 0);
+    assert.equal(hostObservation(await observe(behaviour, { listener })).blind_from_us, 1_000_000);
   });
 
   it('believes nothing more of one that breaks the rules', async () => {

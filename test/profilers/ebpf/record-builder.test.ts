@@ -11,19 +11,23 @@ import { observedPredicate } from '../../receipts/observed-sample.js';
 import {
   addressBytes,
   changeFrame,
+  doersFrame,
   endFrame,
   execFrames,
   fileFrame,
+  fileSumFrame,
   fileTotalsFrame,
   head,
   headBytes,
   inetAddress,
   named,
+  openFailedSumFrame,
   operandBytes,
   overFrame,
   processFrame,
   type Script,
   socketFrame,
+  SUM_FLAGS,
   u16,
   u32,
   u64,
@@ -155,6 +159,47 @@ describe('the files of a receipt', () => {
       { path: '/lib/x', marks: [], processes: [1, 2], count: 6, bytes: 120, created: false },
     ]);
     assert.deepEqual([filesystem.bytes_read, filesystem.bytes_written], [120, 0]);
+  });
+
+  it('are the same whether the observer added up what processes did or told it one by one', () => {
+    const oneByOne = observedFrom([
+      processFrame(10, null),
+      processFrame(11, 10),
+      fileFrame(10, named('/lib/x'), { file: 1 }),
+      fileFrame(11, named('/lib/x'), { file: 2 }),
+      fileFrame(11, named('/out', PATH_FLAGS.chroot), { file: 3, flags: O_WRONLY, how: 3 }),
+      fileFrame(11, named('/dev/null'), { file: 4, flags: O_RDWR, mode: 0o020666 }),
+      ...[10, 11, 11].map((pid): Script[number] => [
+        'open_failed',
+        Buffer.concat([headBytes(head(pid)), u32(13), u32(0), operandBytes(at('/etc', 'no'))]),
+      ]),
+      fileTotalsFrame(10, 1, { opens: 5, read: 100, written: 0 }),
+      fileTotalsFrame(11, 2, { opens: 1, read: 20, written: 0 }),
+      fileTotalsFrame(11, 3, { opens: 1, read: 0, written: 9 }),
+      fileTotalsFrame(11, 4, { opens: 2, read: 1, written: 2 }),
+      endFrame(11),
+      endFrame(10),
+    ]);
+    const { read, written, created, regular } = SUM_FLAGS;
+    const addedUp = observedFrom([
+      processFrame(10, null),
+      processFrame(11, 10),
+      doersFrame([11, 10], 11),
+      fileSumFrame(named('/lib/x'), read | regular, { read: 120, written: 0 }, [0, 1, 1, 5]),
+      fileSumFrame(
+        named('/out', PATH_FLAGS.chroot),
+        written | created | regular,
+        { read: 0, written: 9 },
+        [0, 1],
+      ),
+      fileSumFrame(named('/dev/null'), read | written, { read: 1, written: 2 }, [0, 2]),
+      openFailedSumFrame(13, named('/etc/no'), [1, 1, 0, 1, 0, 1]),
+      endFrame(11),
+      endFrame(10),
+    ]);
+    assert.deepEqual(addedUp, oneByOne);
+    assert.equal(addedUp.observation.complete, true);
+    assertVerifies(addedUp);
   });
 
   it('has a file that was opened for both among reads and writes', () => {

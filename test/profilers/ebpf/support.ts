@@ -2,7 +2,12 @@ import { FrameDecoder } from '../../../src/base/frame.js';
 import { ArgvJoiner } from '../../../src/profilers/ebpf/argv-joiner.js';
 import { decodeObserverMessage } from '../../../src/profilers/ebpf/decode-message.js';
 import { LinkOrder } from '../../../src/profilers/ebpf/link-order.js';
-import { type End, isTreeEvent, type ObserverMessage } from '../../../src/profilers/ebpf/observer-message.js';
+import {
+  type End,
+  isSum,
+  isTreeEvent,
+  type ObserverMessage,
+} from '../../../src/profilers/ebpf/observer-message.js';
 import { violation } from '../../../src/profilers/ebpf/payload-reader.js';
 import { RecordBuilder } from '../../../src/profilers/ebpf/record/record-builder.js';
 import { type Observed } from '../../../src/profilers/profiler.js';
@@ -29,6 +34,7 @@ export function observedFrom(script: Script, end = overFrame()): Observed {
   let over: End | null = null;
   for (const message of read(streamOf([LOADED, ATTACHED, ...script, end]))) {
     if (isTreeEvent(message)) for (const event of joiner.push(message)) builder.add(event);
+    else if (isSum(message)) builder.addSum(message);
     else if (message.type === 'syscalls') builder.countCalls(message);
     else if (message.type === 'end') over = message;
   }

@@ -22,6 +22,11 @@ export class Budget {
     return this.#take(bytes) || this.#refuse(category);
   }
 
+  /** False, and counted as omitted, when there is no room however short the text of so many bytes is written. */
+  mayTakeEntry(category: string, textBytes: number): boolean {
+    return ENTRY_BYTES + textBytes <= this.#left || this.#refuse(category);
+  }
+
   /** The same for one more text of an entry. */
   takeText(category: string, text: Text): boolean {
     return this.#take(jsonBytes(text)) || this.#refuse(category);

@@ -10,7 +10,7 @@ import {
 import { type Text, textFromBytes } from '../../../receipts/text.js';
 import { type FileOperation, isExchange, operationOf, valueOf } from '../file-operation.js';
 import { errorName } from '../number-names.js';
-import { type Changed, type Head, type OpenFailed } from '../observer-message.js';
+import { type Changed, type Head, type OpenFailed, type OpenFailedSum } from '../observer-message.js';
 import { marksOf, resolveOperand } from '../resolve-path.js';
 import { type Budget } from './budget.js';
 import { Doers, Entries } from './doers.js';
@@ -41,6 +41,19 @@ class DeedList<T extends Deeds> {
     entry?.doers.add(id, 1, this.#budget);
   }
 
+  /**
+   * For facts that are made only when they are new: there may be millions that have no room. `key`: of one text of so
+   * many bytes and all else.
+   */
+  find(key: string, textBytes: number, make: () => readonly [Facts<T>, Text]): Doers | null {
+    const entry = this.#entries.get(key, () => {
+      if (!this.#budget.mayTakeEntry(this.#category, textBytes)) return null;
+      const [facts, text] = make();
+      return this.#budget.takeEntry(this.#category, text) ? { facts, doers: new Doers() } : null;
+    });
+    return entry?.doers ?? null;
+  }
+
   record(): (Facts<T> & Deeds)[] {
     return this.#entries.values().map(({ facts, doers }) => ({ ...facts, ...doers.record() }));
   }
@@ -48,6 +61,7 @@ class DeedList<T extends Deeds> {
 
 /** Changes of names and attributes, and what failed. */
 export class ChangeTable {
+  readonly #budget: Budget;
   readonly #processes: ProcessTable;
   readonly #deletes: DeedList<FileDeletion>;
   readonly #renames: DeedList<FileRename>;
@@ -55,6 +69,7 @@ export class ChangeTable {
   readonly #failures: DeedList<FileFailure>;
 
   constructor(budget: Budget, processes: ProcessTable) {
+    this.#budget = budget;
     this.#processes = processes;
     this.#deletes = new DeedList('deletes', budget);
     this.#renames = new DeedList('renames', budget);
@@ -64,6 +79,11 @@ export class ChangeTable {
 
   failOpen(message: OpenFailed): void {
     this.#fail(message, 'open', message.operand, message.errno);
+  }
+
+  /** `ids`: of the doers, by place. */
+  failOpens({ path, errno, shares }: OpenFailedSum, ids: readonly (number | null)[]): void {
+    this.#failure('open', path.bytes, path.flags, errno)?.addShares(shares, ids, this.#budget);
   }
 
   change(message: Changed): void {
@@ -127,10 +147,23 @@ export class ChangeTable {
   }
 
   #fail(head: Head, operation: FileFailureKind, operand: Changed['operand'], errno: number): void {
-    const { bytes, marks } = resolveOperand(operand);
-    const path = textFromBytes(bytes);
-    const facts = { operation, path, marks, error: errorName(errno) };
-    this.#failures.add(this.#processes.idOf(head), facts, path);
+    const { directory, name } = operand;
+    const doers = this.#failure(
+      operation,
+      resolveOperand(operand).bytes,
+      directory.flags | name.flags,
+      errno,
+    );
+    doers?.add(this.#processes.idOf(head), 1, this.#budget);
+  }
+
+  /** `flags`: PATH_FLAGS. */
+  #failure(operation: FileFailureKind, bytes: Buffer, flags: number, errno: number): Doers | null {
+    const key = `${operation} ${errno} ${flags}\0${bytes.toString('latin1')}`;
+    return this.#failures.find(key, bytes.length, () => {
+      const path = textFromBytes(bytes);
+      return [{ operation, path, marks: marksOf(flags), error: errorName(errno) }, path];
+    });
   }
 }
 

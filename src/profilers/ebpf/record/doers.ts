@@ -1,5 +1,6 @@
 import { MAX_NAMED_PROCESSES } from '../../../receipts/observed-schema.js';
 import { type Deeds } from '../../../receipts/observed.js';
+import { type Shares } from '../observer-message.js';
 import { type Budget } from './budget.js';
 
 /** Who did something, and how often. */
@@ -17,6 +18,12 @@ export class Doers {
     if (id === null || this.#ids.has(id)) return;
     if (this.#ids.size >= MAX_NAMED_PROCESSES) budget.omit('process_references');
     else if (budget.takeId()) this.#ids.add(id);
+  }
+
+  /** `ids`: by place. */
+  addShares(shares: Shares, ids: readonly (number | null)[], budget: Budget): void {
+    for (let at = 0; at < shares.length; at += 2)
+      this.add(ids[shares[at] ?? 0] ?? null, shares[at + 1] ?? 0, budget);
   }
 
   record(): Deeds {

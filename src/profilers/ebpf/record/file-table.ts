@@ -1,6 +1,6 @@
 import { type FileAccess } from '../../../receipts/observed.js';
 import { textFromBytes } from '../../../receipts/text.js';
-import { type FileTotals, type FileUsed, type Head, PATH_FLAGS } from '../observer-message.js';
+import { type FileSum, type FileTotals, type FileUsed, type Head, PATH_FLAGS } from '../observer-message.js';
 import { resolveName, type ResolvedPath } from '../resolve-path.js';
 import { type Budget } from './budget.js';
 import { Doers, Entries } from './doers.js';
@@ -65,6 +65,20 @@ export class FileTable {
     };
     const sides = { reads: visit('reads'), writes: visit('writes') };
     this.#await(message, sides, opens);
+  }
+
+  /** `ids`: of the doers, by place. */
+  useOften(sum: FileSum, ids: readonly (number | null)[]): void {
+    const path = resolveName(sum.path);
+    const reads = sum.wasRead ? this.#access('reads', path) : null;
+    const writes = sum.wasWritten ? this.#access('writes', path) : null;
+    for (const access of [reads, writes]) access?.doers.addShares(sum.shares, ids, this.#budget);
+    if (reads !== null) reads.bytes += sum.bytesRead;
+    if (writes !== null) writes.bytes += sum.bytesWritten;
+    if (writes !== null && sum.wasCreated) writes.created = true;
+    if (!sum.isRegular) return;
+    this.#bytesRead += sum.bytesRead;
+    this.#bytesWritten += sum.bytesWritten;
   }
 
   count(message: FileTotals): void {

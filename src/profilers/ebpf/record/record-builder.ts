@@ -1,7 +1,7 @@
 import { type ObservedTotals } from '../../../receipts/observed.js';
 import { type Observed } from '../../profiler.js';
 import { type JoinedEvent } from '../argv-joiner.js';
-import { type End, type SystemCalls } from '../observer-message.js';
+import { type End, type Sum, type SystemCalls } from '../observer-message.js';
 import { Budget } from './budget.js';
 import { CallTable } from './call-table.js';
 import { ChangeTable } from './change-table.js';
@@ -39,6 +39,8 @@ export class RecordBuilder {
   readonly #network: NetworkTable;
   readonly #calls: CallTable;
   #events = 0;
+  /** Of the last list of doers, by place; null for one that the receipt does not list. */
+  #doers: readonly (number | null)[] = [];
 
   /** `startNs`: CLOCK_MONOTONIC of what counts as the start. */
   constructor(startNs: number) {
@@ -88,6 +90,20 @@ export class RecordBuilder {
         return;
       case 'notable':
         this.#calls.notice(event);
+    }
+  }
+
+  addSum(sum: Sum): void {
+    switch (sum.type) {
+      case 'doers':
+        this.#events += sum.events;
+        this.#doers = sum.heads.map((head) => this.#processes.idOf(head));
+        return;
+      case 'file_sum':
+        this.#files.useOften(sum, this.#doers);
+        return;
+      case 'open_failed_sum':
+        this.#changes.failOpens(sum, this.#doers);
     }
   }
 
