@@ -8,7 +8,7 @@ import { type SnapshotContext } from './snapshot-builder.js';
 import { type ImageTemplate, type WorkspaceImages } from './workspace-image.js';
 
 /**
- * A clone that has a rehearsal behind it and stands still. It runs nobody's program; copies of its monitor do, each one:
+ * A clone that has rehearsed and stands still. It runs nobody's program; copies of its monitor do, each one:
  * they have what the emulator has translated for it, and share it with the others.
  */
 export class CloneTemplate implements AsyncDisposable {
@@ -43,6 +43,9 @@ export class CloneTemplate implements AsyncDisposable {
     const guest = clonedGuest(machine, snapshot.link, { start: 'pooled', snapshot: snapshot.identity });
     await rehearse(context, snapshot, guest);
     try {
+      // The second one meets what the first did not: nothing goes twice exactly alike, and here it costs no copy.
+      await machine.unpause();
+      await rehearse(context, snapshot, guest);
       const contents = await workspaces.templateOf(workspace, snapshot.profile.diskMb);
       const { position } = guest.connection;
       return new CloneTemplate(snapshot.identity, template, workspaces, contents, position);

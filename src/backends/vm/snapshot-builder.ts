@@ -91,7 +91,7 @@ async function freezeIn(
   }
 }
 
-/** One to warm the guest up with, then three that stay: two for rehearsals, in a template and in its copy, one to run. */
+/** One to warm the guest up with, then four that stay: two to rehearse with in a template, one in its copy, one to run. */
 async function prepareInterpreters({ connection }: Guest, profile: Profile): Promise<void> {
   const hold = async (): Promise<void> => {
     await connection.sendAll(describeHeldInterpreter(profile.memoryMb, REHEARSAL_PIDS));
@@ -100,7 +100,5 @@ async function prepareInterpreters({ connection }: Guest, profile: Profile): Pro
   await expectMessage(connection, 'hello');
   await hold();
   await rehearseProgram(connection, SNAPSHOT_REHEARSAL, profile.memoryMb);
-  await hold();
-  await hold();
-  await hold();
+  for (let held = 0; held < 4; held += 1) await hold();
 }

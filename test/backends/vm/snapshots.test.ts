@@ -169,10 +169,10 @@ describe('the snapshots of an image', { skip }, () => {
     assert.deepEqual([childProcesses(), openDescriptors()], [[], descriptors]);
   });
 
-  it('are frozen where four interpreters have come, one of which is gone', async () => {
+  it('are frozen where five interpreters have come, one of which is gone', async () => {
     const snapshots = open();
     const { link, profile } = await snapshots.ensure(PROFILE);
-    assert.equal(link.received, 9);
+    assert.equal(link.received, 10);
     assert.deepEqual(profile, PROFILE);
     await snapshots[Symbol.asyncDispose]();
   });
