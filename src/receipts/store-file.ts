@@ -11,6 +11,8 @@ const FILE_NAME = 'glasshouse.db';
 const BUSY_TIMEOUT_MS = 5_000;
 /** What the write-ahead log may keep on disk after a large transaction. */
 const JOURNAL_LIMIT_BYTES = 16 * 1024 * 1024;
+/** Of the database's pages, for each process; the system keeps the others in memory as long as there is room. */
+const CACHE_KIB = 4096;
 /**
  * Pages after which the write-ahead log goes into the database: those limits' worth. With SQLite's 1,000 the same few
  * pages of the indexes are written to the database, and synced, after every few receipts.
@@ -72,6 +74,7 @@ function makePrivate(file: string): void {
 
 function prepareDatabase(database: Database.Database, file: string): void {
   if (readVersion(database, file) < STORE_VERSION) migrate(database, file);
+  database.pragma(`cache_size = -${CACHE_KIB}`);
   database.pragma('journal_mode = WAL');
   database.pragma('synchronous = FULL');
   database.pragma('foreign_keys = ON');
