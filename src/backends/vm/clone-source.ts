@@ -45,10 +45,7 @@ export class CloneSource implements AsyncDisposable {
   async forExecution(snapshot: Snapshot): Promise<Guest> {
     const template = this.#standing.get(snapshot.identity.sha256);
     const copy = template === undefined ? null : await this.#copy(snapshot, template, 'restored');
-    if (copy !== null) {
-      await copy.machine.unpause();
-      return copy;
-    }
+    if (copy !== null) return copy;
     // For the next one.
     void this.#ensure(snapshot);
     return restoreClone(this.#context, snapshot);
@@ -60,7 +57,6 @@ export class CloneSource implements AsyncDisposable {
     const copy = template === null ? null : await this.#copy(snapshot, template, 'pooled');
     if (copy === null) return restoreRehearsedClone(this.#context, snapshot);
     // The memory that a program writes to stops being shared now, and not while somebody waits for its answer.
-    await copy.machine.unpause();
     await rehearse(this.#context, snapshot, copy);
     return copy;
   }
@@ -124,7 +120,7 @@ export class CloneSource implements AsyncDisposable {
     });
   }
 
-  /** Null when the template makes no copy: it is ended then. */
+  /** A copy that goes on; null when the template makes none: it is ended then. Throws `disk_full`. */
   async #copy(
     snapshot: Snapshot,
     template: CloneTemplate,
@@ -135,6 +131,8 @@ export class CloneSource implements AsyncDisposable {
       this.#copiesSinceFailure += 1;
       return guest;
     } catch (error) {
+      // Whatever else went wrong is not the template's fault.
+      if (asGlasshouseError(error).code !== 'vmm_failed') throw error;
       if (this.#standing.get(snapshot.identity.sha256) === template)
         await this.blameTemplate(snapshot.identity.sha256, error);
       return null;

@@ -1,3 +1,4 @@
+import { asGlasshouseError } from '../../base/errors.js';
 import { type LinkPosition } from '../../guest-link/connection.js';
 import { type SnapshotIdentity } from '../backend.js';
 import { cloneRequest, rehearse } from './clone.js';
@@ -60,10 +61,16 @@ export class CloneTemplate implements AsyncDisposable {
     return this.#template.machine.ended;
   }
 
-  /** A clone that stands still until it is unpaused. Throws `vmm_failed` or `disk_full`. */
+  /** A clone that goes on from here. Throws `vmm_failed` or `disk_full`. */
   async copy(start: 'restored' | 'pooled'): Promise<Guest> {
     await using workspace = await this.#workspaces.copy(this.#workspace);
     const machine = await this.#template.copy(workspace);
+    try {
+      await machine.unpause();
+    } catch (error) {
+      await machine.destroy();
+      throw asGlasshouseError(error, 'vmm_failed');
+    }
     return clonedGuest(machine, this.#position, { start, snapshot: this.#identity });
   }
 

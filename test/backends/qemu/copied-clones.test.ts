@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import { QemuMonitor } from '../../../src/backends/qemu/qemu-monitor.js';
 import { type VmBackend } from '../../../src/backends/vm/vm-backend.js';
+import { runToCompletion } from '../../../src/base/child-process.js';
+import { type GlasshouseError } from '../../../src/base/errors.js';
 import { hostHelper } from '../../../src/base/host-helper.js';
 import { hasEnded, listPids, readProcess } from '../../../src/base/process-table.js';
 import {
@@ -17,6 +20,7 @@ import {
   reasonToSkip,
   ScratchDirectory,
 } from '../../contract/subject.js';
+import { reasonNotToMount, SmallDisk } from '../../small-disk.js';
 import { poolReady, runPython, untilPoolHas } from './clones.js';
 
 const scratch = new ScratchDirectory();
@@ -25,6 +29,7 @@ const pooling = makeQemuBackend(scratch, { poolSize: 2, snapshotDirectory });
 const skip = await reasonToSkip(pooling);
 const isEmulated = skip === null && pooling.describe().isolation === 'vm-tcg';
 const isRoot = process.getuid?.() === 0;
+const notMountable = await reasonNotToMount(scratch);
 const reason = skip ?? (isEmulated ? false : 'only an emulated machine is copied');
 
 after(async () => {
@@ -143,6 +148,36 @@ describe('clones that are copied from one monitor', { skip: reason, timeout: 300
     process.kill(template(), 'SIGSTOP');
     for (let run = 0; run < 3; run += 1) await assertRuns(pooling);
     await untilPoolHas(pooling, 2);
+  });
+
+  it('are not made while the disk is full, for which their template is not blamed', async (test) => {
+    if (notMountable !== null) {
+      test.skip(notMountable);
+      return;
+    }
+    await using disk = await SmallDisk.mount(scratch, 'full', '32m');
+    const backend = makeQemuBackend(scratch, { poolSize: 1, snapshotDirectory, spoolDirectory: disk.path });
+    try {
+      await backend.prepare(never);
+      await untilPoolHas(backend, 1);
+      let fillers = 0;
+      let refusal: unknown = null;
+      // Those that wait have their workspaces; what they leave room for is filled again, until a clone has to be made.
+      while (refusal === null && fillers < 10) {
+        const filler = join(disk.path, `filler-${(fillers += 1)}`);
+        await runToCompletion('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k']);
+        refusal = await runPython(backend, 'print(2+2)').then(
+          () => null,
+          (error: unknown) => error,
+        );
+      }
+      assert.equal((refusal as GlasshouseError | null)?.code, 'disk_full');
+      assert.equal(templates(backend), 1);
+      for (; fillers > 0; fillers -= 1) await rm(join(disk.path, `filler-${fillers}`));
+      await assertRuns(backend);
+    } finally {
+      await backend.close();
+    }
   });
 
   it('leave no process behind', async () => {
