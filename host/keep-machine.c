@@ -32,6 +32,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "parent.h"
+
 #define EXIT_FAILED 125
 #define COPY_CHUNK (1 << 20)
 #define MAX_VIEWS 8
@@ -56,14 +58,6 @@ static bool parse_number(const char *text, const char *end, long long limit, lon
     *number = strtoll(text, &stopped, 10);
     return errno == 0 && stopped != text && (end == NULL ? *stopped == '\0' : stopped == end) && *number >= 0 &&
            *number <= limit;
-}
-
-/* Whoever comes too late to ask for word of its parent's death finds another parent. */
-static int die_with(pid_t parent) {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return -1;
-    if (getppid() == parent) return 0;
-    errno = ESRCH;
-    return -1;
 }
 
 static int copy_file(int from, int directory, const char *name) {
@@ -196,7 +190,7 @@ int main(int count, char **arguments) {
     }
     struct views views = {.count = 0};
     bool contained = strcmp(arguments[4], "namespaces") == 0;
-    if (die_with((pid_t)parent) < 0) return fail("the parent");
+    if (parent_follow((pid_t)parent) < 0) return fail("the parent");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail("no new privileges");
     int directory = open(arguments[2], O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) return fail(arguments[2]);

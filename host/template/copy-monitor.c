@@ -16,12 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../parent.h"
 #include "protocol.h"
 
 #define EXIT_FAILED 125
@@ -38,14 +38,6 @@ static bool parse_number(const char *text, int *number) {
     long value = strtol(text, &end, 10);
     *number = (int)value;
     return errno == 0 && end != text && *end == '\0' && value >= 0 && value <= INT_MAX;
-}
-
-/* Whoever comes too late to ask for word of its parent's death finds another parent. */
-static int die_with(pid_t parent) {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return -1;
-    if (getppid() == parent) return 0;
-    errno = ESRCH;
-    return -1;
 }
 
 static int connect_to(const char *path) {
@@ -120,7 +112,7 @@ int main(int argc, char **argv) {
     }
     request.owner = (uint32_t)owner;
     request.fd_count = (uint32_t)fd_count;
-    if (die_with(parent) < 0) return fail("follow the parent");
+    if (parent_follow(parent) < 0) return fail("follow the parent");
     int connection = connect_to(argv[2]);
     if (connection < 0) return fail("reach the template");
     if (send_request(connection, &request) < 0) return fail("ask for a copy");

@@ -12,13 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../parent.h"
 #include "confine.h"
 #include "descriptors.h"
 #include "protocol.h"
@@ -199,19 +199,12 @@ static int start_serving(void) {
     return errno == 0 ? 0 : -1;
 }
 
-static int end_with(const char *parent) {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return -1;
-    if (getppid() == (pid_t)atoi(parent)) return 0;
-    errno = ESRCH;
-    return -1;
-}
-
 __attribute__((constructor)) static void become_template(void) {
     const char *path = getenv("GLASSHOUSE_TEMPLATE_SOCKET");
     const char *parent = getenv("GLASSHOUSE_TEMPLATE_PARENT");
     if (path == NULL || parent == NULL) return;
     descriptors_remember();
-    if (end_with(parent) == 0 && threads_prepare() == 0 && listen_at(path) == 0 && start_serving() == 0) return;
+    if (parent_follow((pid_t)atoi(parent)) == 0 && threads_prepare() == 0 && listen_at(path) == 0 && start_serving() == 0) return;
     perror("monitor template");
     _exit(EXIT_FAILED);
 }
