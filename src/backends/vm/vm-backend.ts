@@ -110,6 +110,11 @@ export class VmBackend implements ExecutionBackend {
         if (asGlasshouseError(error).code !== 'canceled' || signal.aborted) throw error;
       }
     }
+    // Whose preparation it was is chance: it went on for the others.
+    if (signal.aborted)
+      throw new GlasshouseError('canceled', 'Canceled while the backend was prepared.', {
+        cause: signal.reason,
+      });
   }
 
   describe(): BackendDescription {
