@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,15 +18,14 @@
 #include <unistd.h>
 
 #include "held.h"
+#include "input-files.h"
 #include "link.h"
 #include "program.h"
 #include "request.h"
+#include "stdin-feed.h"
 #include "system.h"
 #include "vsock.h"
 #include "workspace.h"
-
-/* Bytes of stdin that may be on their way to a program that does not read. */
-#define STDIN_WINDOW FRAME_MAX_PAYLOAD
 
 enum run_state { RECEIVING, RUNNING, ENDED };
 
@@ -39,15 +37,10 @@ struct guest {
     struct program program;
     struct program held[HELD_MAX]; /* oldest first */
     size_t held_count;
-    int workspace;
-    int input_file;   /* being written, or -1 */
-    int program_file; /* PROGRAM_FILE, empty, made while nobody waited for it; or -1 */
+    struct input_files files;
     int child_events;
     bool is_rehearsing; /* the program is not the one that the machine is for */
-    bool stdin_ending; /* close the pipe once everything buffered is in it */
-    size_t stdin_start;
-    size_t stdin_length;
-    uint8_t stdin_buffer[STDIN_WINDOW];
+    struct stdin_feed stdin;
 };
 
 static struct guest guest;
@@ -104,64 +97,8 @@ static void grant_stdin(uint32_t bytes) {
     check_link(link_send(&guest.link, FRAME_STDIN_CREDIT, payload, sizeof(payload)));
 }
 
-static void finish_input_file(void) {
-    if (guest.request.file_remaining > 0) return;
-    check_start(close(guest.input_file), STAGE_INPUT_FILE);
-    guest.input_file = -1;
-}
-
-static void ensure_workspace(void) {
-    if (guest.workspace >= 0) return;
-    check_start(system_mount_workspace(), STAGE_WORKSPACE);
-    check_start(guest.workspace = open(WORKSPACE_DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC), STAGE_WORKSPACE);
-}
-
-/* Making a file is a good part of what a release costs: it is done before, for the one that every program has. */
-static void prepare_program_file(void) {
-    if (guest.program_file >= 0) return;
-    guest.program_file = workspace_create(guest.workspace, PROGRAM_FILE, PROGRAM_FILE_MODE);
-    check_start(guest.program_file, STAGE_WORKSPACE);
-}
-
-/* Nobody must find a file that was not asked for. */
-static void discard_program_file(void) {
-    if (guest.program_file < 0) return;
-    check_start(close(guest.program_file), STAGE_WORKSPACE);
-    guest.program_file = -1;
-    check_start(unlinkat(guest.workspace, PROGRAM_FILE, 0), STAGE_WORKSPACE);
-}
-
-static bool wants_program_file(void) {
-    return guest.program_file >= 0 && guest.request.file_mode == PROGRAM_FILE_MODE &&
-           strcmp(guest.request.path, PROGRAM_FILE) == 0;
-}
-
-static int make_input_file(void) {
-    if (wants_program_file()) {
-        int file = guest.program_file;
-        guest.program_file = -1;
-        return file;
-    }
-    discard_program_file();
-    return workspace_create(guest.workspace, guest.request.path, guest.request.file_mode);
-}
-
-static void open_input_file(void) {
-    ensure_workspace();
-    guest.input_file = make_input_file();
-    check_start(guest.input_file, STAGE_INPUT_FILE);
-    finish_input_file();
-}
-
-static void write_input_file(const struct frame *frame) {
-    size_t done = 0;
-    while (done < frame->length) {
-        ssize_t written = write(guest.input_file, frame->payload + done, frame->length - done);
-        if (written < 0 && errno == EINTR) continue;
-        check_start(written < 0 ? -1 : 0, STAGE_INPUT_FILE);
-        done += (size_t)written;
-    }
-    finish_input_file();
+static void check_stage(int stage) {
+    if (stage != 0) send_start_failed(stage);
 }
 
 /* Nothing is frozen from here on: whoever connects now is not the host. */
@@ -176,16 +113,12 @@ static void announce_start(void) {
     grant_stdin(STDIN_WINDOW);
 }
 
-static void check_stage(int stage) {
-    if (stage != 0) send_start_failed(stage);
-}
-
 static void hold_program(void) {
-    ensure_workspace();
+    check_stage(input_files_ensure_workspace(&guest.files));
     struct program *program = &guest.held[guest.held_count++];
     program_init(program);
     check_stage(program_hold(program, &guest.request));
-    prepare_program_file();
+    check_stage(input_files_prepare_program_file(&guest.files));
     request_renew(&guest.request);
     check_link(link_send(&guest.link, FRAME_HELD, NULL, 0));
 }
@@ -197,8 +130,8 @@ static struct program take_held(void) {
 }
 
 static void start_program(void) {
-    ensure_workspace();
-    discard_program_file();
+    check_stage(input_files_ensure_workspace(&guest.files));
+    check_stage(input_files_discard_program_file(&guest.files));
     check_stage(program_start(&guest.program, &guest.request));
     close_listener();
     announce_start();
@@ -206,7 +139,7 @@ static void start_program(void) {
 
 static void release_held(void) {
     guest.program = take_held();
-    discard_program_file();
+    check_stage(input_files_discard_program_file(&guest.files));
     check_stage(program_release(&guest.program, &guest.request));
     announce_start();
 }
@@ -232,29 +165,18 @@ static void close_stdin(void) {
  * needs room on the link: waiting for it here would keep the host's orders waiting too.
  */
 static void write_stdin(void) {
-    while (guest.program.stdin_fd >= 0 && guest.stdin_length > 0 && link_has_room(&guest.link)) {
-        ssize_t written =
-            write(guest.program.stdin_fd, guest.stdin_buffer + guest.stdin_start, guest.stdin_length);
-        if (written < 0) {
-            if (errno == EINTR) continue;
-            if (errno != EAGAIN) close_stdin();
-            return;
-        }
-        guest.stdin_start += (size_t)written;
-        guest.stdin_length -= (size_t)written;
+    while (guest.program.stdin_fd >= 0 && guest.stdin.length > 0 && link_has_room(&guest.link)) {
+        ssize_t written = stdin_feed_write(&guest.stdin, guest.program.stdin_fd);
+        if (written < 0) close_stdin();
+        if (written <= 0) return;
         grant_stdin((uint32_t)written);
     }
-    if (guest.stdin_length == 0) guest.stdin_start = 0;
-    if (guest.stdin_ending && guest.stdin_length == 0) close_stdin();
+    if (guest.stdin.is_ending && guest.stdin.length == 0) close_stdin();
 }
 
-/* Credit bounds what arrives to the size of the buffer (request.c refuses more). */
-static void buffer_stdin(const struct frame *frame) {
+static void take_stdin(const struct frame *frame) {
     if (guest.program.stdin_fd < 0) return;
-    memmove(guest.stdin_buffer, guest.stdin_buffer + guest.stdin_start, guest.stdin_length);
-    guest.stdin_start = 0;
-    memcpy(guest.stdin_buffer + guest.stdin_length, frame->payload, frame->length);
-    guest.stdin_length += frame->length;
+    stdin_feed_add(&guest.stdin, frame->payload, frame->length);
     write_stdin();
 }
 
@@ -269,10 +191,10 @@ static void act(enum request_action action, const struct frame *frame) {
         check_start(system_add_entropy(frame->payload, frame->length), STAGE_CLOCK_OR_ENTROPY);
         return;
     case ACTION_OPEN_FILE:
-        open_input_file();
+        check_stage(input_files_open(&guest.files, &guest.request));
         return;
     case ACTION_WRITE_FILE:
-        write_input_file(frame);
+        check_stage(input_files_write(&guest.files, &guest.request, frame->payload, frame->length));
         return;
     case ACTION_START:
         start_program();
@@ -287,10 +209,10 @@ static void act(enum request_action action, const struct frame *frame) {
         release_program();
         return;
     case ACTION_STDIN:
-        buffer_stdin(frame);
+        take_stdin(frame);
         return;
     case ACTION_STDIN_END:
-        guest.stdin_ending = true;
+        guest.stdin.is_ending = true;
         write_stdin();
         return;
     case ACTION_SIGNAL:
@@ -374,15 +296,15 @@ static void end_program(void) {
 }
 
 static void send_workspace(void) {
-    check_link(workspace_send(&guest.link, guest.workspace, guest.request.output_files, guest.request.output_bytes));
+    check_link(workspace_send(&guest.link, guest.files.workspace, guest.request.output_files, guest.request.output_bytes));
 }
 
 /* Nothing of it is left for the program that comes. */
 static void end_rehearsal(void) {
     send_workspace();
-    check_start(workspace_empty(guest.workspace), STAGE_WORKSPACE);
+    check_start(workspace_empty(guest.files.workspace), STAGE_WORKSPACE);
     program_forget(&guest.program);
-    prepare_program_file();
+    check_stage(input_files_prepare_program_file(&guest.files));
     request_renew(&guest.request);
     guest.is_rehearsing = false;
     guest.state = RECEIVING;
@@ -404,7 +326,7 @@ static void run_event_loop(void) {
             {.fd = guest.child_events, .events = POLLIN},
             {.fd = room ? guest.program.stdout_fd : -1, .events = POLLIN},
             {.fd = room ? guest.program.stderr_fd : -1, .events = POLLIN},
-            {.fd = room && guest.stdin_length > 0 ? guest.program.stdin_fd : -1, .events = POLLOUT},
+            {.fd = room && guest.stdin.length > 0 ? guest.program.stdin_fd : -1, .events = POLLOUT},
         };
         if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0) {
             if (errno == EINTR) continue;
@@ -428,23 +350,6 @@ static int open_child_events(void) {
     return signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
-/*
- * A program that says something is not interrupted so that we pass it on: that is done when it waits, ends, or has used
- * up its turn of some milliseconds (sched(7)). An emulated processor pays for each switch with all that it knows of the
- * address space. What we start is scheduled as usual.
- */
-static int give_way_to_the_program(void) {
-    const struct sched_param none = {0};
-    return sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &none);
-}
-
-static void use_console(void) {
-    int fd = open("/dev/console", O_RDWR | O_NOCTTY);
-    if (fd < 0) return; /* a machine without a console is only harder to debug */
-    for (int i = 0; i < 3; i++) dup2(fd, i);
-    if (fd > 2) close(fd);
-}
-
 static int open_link(enum link_transport transport) {
     if (transport == TRANSPORT_SERIAL_PORT) return system_open_serial_port();
     guest.listener = vsock_listen(VSOCK_LINK_PORT);
@@ -458,7 +363,7 @@ int main(void) {
     }
     mkdir("/dev", 0755);
     check(mount("devtmpfs", "/dev", "devtmpfs", 0, NULL), "mount /dev");
-    use_console();
+    system_use_console();
     enum link_transport transport = system_link_transport();
     guest.listener = -1;
     check(system_load_modules(transport), "load modules");
@@ -466,12 +371,10 @@ int main(void) {
     link_init(&guest.link, guest.link.fd);
     request_init(&guest.request);
     program_init(&guest.program);
-    guest.input_file = -1;
-    guest.program_file = -1;
-    guest.workspace = -1;
+    input_files_init(&guest.files);
     check(guest.child_events = open_child_events(), "signalfd");
     check(system_mount_root(), "mount the root");
-    check(give_way_to_the_program(), "sched_setscheduler");
+    check(system_give_way(), "sched_setscheduler");
 
     send_hello();
     run_event_loop();

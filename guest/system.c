@@ -7,6 +7,7 @@
 #include <linux/random.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -230,4 +231,16 @@ _Noreturn void system_power_off(void) {
     /* The machine has no power button to press in every VMM; a restart ends it in all of them. */
     reboot(RB_AUTOBOOT);
     for (;;) pause();
+}
+
+void system_use_console(void) {
+    int fd = open("/dev/console", O_RDWR | O_NOCTTY);
+    if (fd < 0) return; /* a machine without a console is only harder to debug */
+    for (int i = 0; i < 3; i++) dup2(fd, i);
+    if (fd > 2) close(fd);
+}
+
+int system_give_way(void) {
+    const struct sched_param none = {0};
+    return sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &none);
 }

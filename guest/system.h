@@ -35,4 +35,14 @@ uint64_t system_uptime_ns(void);
 /* Never returns. */
 _Noreturn void system_power_off(void);
 
+/* Has what is said to nobody else come out of the machine's console. */
+void system_use_console(void);
+
+/*
+ * A program that says something is not interrupted so that we pass it on: that is done when it waits, ends, or has used
+ * up its turn of some milliseconds (sched(7)). An emulated processor pays for each switch with all that it knows of the
+ * address space. What we start is scheduled as usual.
+ */
+int system_give_way(void);
+
 #endif
