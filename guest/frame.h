@@ -10,7 +10,7 @@
 #define FRAME_HEADER_BYTES 12
 #define FRAME_MAX_PAYLOAD 65536
 #define FRAME_MAX_BYTES (FRAME_HEADER_BYTES + FRAME_MAX_PAYLOAD)
-#define LINK_PROTOCOL_VERSION 3
+#define LINK_PROTOCOL_VERSION 4
 
 enum frame_type {
     /* host to guest */

@@ -8,7 +8,7 @@
 #include "request.h"
 
 /* How many may wait at a time: three to rehearse with, one to run. */
-#define HELD_MAX 4
+#define HELD_MAX 8
 
 /*
  * The conversation goes over what will be the program's own stdin and stdout: nothing has to be closed when it ends.

@@ -120,6 +120,7 @@ static void hold_program(void) {
     check_stage(program_hold(program, &guest.request));
     check_stage(input_files_prepare_program_file(&guest.files));
     request_renew(&guest.request);
+    system_settle();
     check_link(link_send(&guest.link, FRAME_HELD, NULL, 0));
 }
 
@@ -305,9 +306,11 @@ static void end_rehearsal(void) {
     check_start(workspace_empty(guest.files.workspace), STAGE_WORKSPACE);
     program_forget(&guest.program);
     check_stage(input_files_prepare_program_file(&guest.files));
+    stdin_feed_init(&guest.stdin);
     request_renew(&guest.request);
     guest.is_rehearsing = false;
     guest.state = RECEIVING;
+    system_settle();
     check_link(link_send(&guest.link, FRAME_REHEARSED, NULL, 0));
 }
 

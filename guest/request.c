@@ -24,10 +24,12 @@ void request_free(struct request *request) {
 void request_renew(struct request *request) {
     uint32_t next_sequence = request->next_sequence;
     uint32_t held = request->held;
+    bool stdin_is_open = request->phase == PHASE_STARTED && !request->stdin_ended;
     request_free(request);
     request_init(request);
     request->next_sequence = next_sequence;
     request->held = held;
+    request->stdin_end_may_come = stdin_is_open;
 }
 
 bool request_is_between(const struct request *request) {
@@ -72,6 +74,10 @@ bool request_path_is_inside(const char *path, size_t length) {
 }
 
 static enum request_action apply_clock(struct request *request, const struct frame *frame) {
+    if (frame->type == FRAME_STDIN_END && frame->length == 0 && request->stdin_end_may_come) {
+        request->stdin_end_may_come = false;
+        return ACTION_NONE;
+    }
     if (frame->type != FRAME_CLOCK || frame->length != 8) return ACTION_REFUSE;
     request->clock_ns = get_u64(frame->payload);
     request->phase = PHASE_ENTROPY;

@@ -47,6 +47,7 @@ struct request {
     uint64_t file_remaining; /* bytes of the current file that have not arrived yet */
     uint32_t stdin_granted;  /* bytes of stdin that the host may still send */
     bool stdin_ended;
+    bool stdin_end_may_come; /* the rehearsal that it was meant for ended first: the two have crossed */
     uint32_t signal;
     uint32_t held;           /* programs that wait for their release */
 };

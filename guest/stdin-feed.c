@@ -4,6 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
+void stdin_feed_init(struct stdin_feed *feed) {
+    feed->is_ending = false;
+    feed->start = 0;
+    feed->length = 0;
+}
+
 void stdin_feed_add(struct stdin_feed *feed, const uint8_t *bytes, uint32_t length) {
     memmove(feed->buffer, feed->buffer + feed->start, feed->length);
     feed->start = 0;

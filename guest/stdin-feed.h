@@ -18,6 +18,7 @@ struct stdin_feed {
     uint8_t buffer[STDIN_WINDOW];
 };
 
+void stdin_feed_init(struct stdin_feed *feed);
 void stdin_feed_add(struct stdin_feed *feed, const uint8_t *bytes, uint32_t length);
 
 /* Writes to a pipe that does not block. How many bytes it took; 0: none now; -1: its reader is gone. */

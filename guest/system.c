@@ -33,8 +33,11 @@
 #define DEVICE_ATTEMPTS 10000
 #define DEVICE_PAUSE_NS 1000000
 
-static void pause_for_device(void) {
-    struct timespec pause = {.tv_nsec = DEVICE_PAUSE_NS};
+/* A grace period takes three ticks of 4 ms or four, what it sets off one or two more; nothing tells when it is over. */
+#define SETTLE_NS 24000000
+
+static void pause_for(long nanoseconds) {
+    struct timespec pause = {.tv_nsec = nanoseconds};
     nanosleep(&pause, NULL);
 }
 
@@ -83,7 +86,7 @@ static int mount_when_present(const char *device, const char *target, unsigned l
     for (int attempt = 0; attempt < DEVICE_ATTEMPTS; attempt++) {
         if (mount(device, target, "ext4", flags, options) == 0) return 0;
         if (errno != ENOENT && errno != ENXIO) return -1;
-        pause_for_device();
+        pause_for(DEVICE_PAUSE_NS);
     }
     return -1;
 }
@@ -167,7 +170,7 @@ static int wait_for_host(int fd) {
     for (int attempt = 0; attempt < DEVICE_ATTEMPTS; attempt++) {
         struct pollfd port = {.fd = fd, .events = POLLOUT};
         if (poll(&port, 1, 0) >= 0 && (port.revents & POLLHUP) == 0) return fd;
-        pause_for_device();
+        pause_for(DEVICE_PAUSE_NS);
     }
     close(fd);
     errno = ETIMEDOUT;
@@ -179,7 +182,7 @@ int system_open_serial_port(void) {
         int fd = open(LINK_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
         if (fd >= 0) return wait_for_host(fd);
         if (errno != ENOENT && errno != ENXIO && errno != ENODEV) return -1;
-        pause_for_device();
+        pause_for(DEVICE_PAUSE_NS);
     }
     return -1;
 }
@@ -243,4 +246,8 @@ void system_use_console(void) {
 int system_give_way(void) {
     const struct sched_param none = {0};
     return sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &none);
+}
+
+void system_settle(void) {
+    pause_for(SETTLE_NS);
 }

@@ -45,4 +45,11 @@ void system_use_console(void);
  */
 int system_give_way(void);
 
+/*
+ * Waits until the kernel has put away what is left of processes that have ended or changed: it frees much of it only a
+ * few ticks later (RCU callbacks, Documentation/RCU/whatisRCU.rst), and a machine that is frozen first has that still
+ * before it when somebody waits for an answer.
+ */
+void system_settle(void);
+
 #endif

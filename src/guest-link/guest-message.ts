@@ -47,7 +47,7 @@ export const GUEST_FRAME_TYPES = {
   rehearsed: 75,
 } as const satisfies Record<GuestMessage['type'], number>;
 
-export const LINK_PROTOCOL_VERSION = 3;
+export const LINK_PROTOCOL_VERSION = 4;
 const START_STAGES: readonly StartStage[] = [
   'clock_or_entropy',
   'workspace',

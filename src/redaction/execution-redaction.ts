@@ -75,7 +75,7 @@ export class ExecutionRedaction {
   }
 
   execution(execution: Execution): Execution {
-    const note = (text: string): string => this.#redactor.string(text, FIELD_LENGTHS.note, this.#known);
+    const note = (text: string): string => this.#redactor.note(text, FIELD_LENGTHS.note, this.#known);
     return { ...execution, notes: execution.notes.map(note) };
   }
 

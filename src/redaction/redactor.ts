@@ -13,6 +13,8 @@ const KEY_ID_DOMAIN = 'glasshouse redaction v1: key id\0';
 const KEY_ID_DIGITS = 16;
 /** A text with more of them is replaced as a whole: marks are longer than most secrets. */
 const MOST_MARKS = 64;
+/** A server has a few notes; some change with what went wrong. */
+const MOST_NOTES = 64;
 /** What looks like a mark and is none of ours is replaced too: nobody can make a mark but the holder of the key. */
 const FOREIGN_MARK = new RegExp(REDACTION_MARK.source, 'g');
 
@@ -25,6 +27,7 @@ export class Redactor {
   /** Tells whether the marks of two receipts can be compared; says nothing about the key. */
   readonly keyId: string;
   readonly #key: Uint8Array;
+  readonly #spansOfNotes = new Map<string, readonly Span[]>();
 
   /** @param key 32 bytes; see redaction-key.ts. */
   constructor(key: Uint8Array, rules: RedactionRules) {
@@ -39,30 +42,45 @@ export class Redactor {
 
   /** The text without its secrets: those that the rules find, those in `known`, and `more`. */
   string(text: string, maxLength: number, known = new KnownSecrets(), more: readonly Span[] = []): string {
-    return this.#replace(text, 'utf8', maxLength, known, more);
+    return this.#replace(text, 'utf8', maxLength, this.#spansIn(text, known, more));
+  }
+
+  /**
+   * The same for a note of ours, which every receipt of a server has: what the rules find in it is remembered. Never for
+   * text of a caller's, which would stay in memory.
+   */
+  note(text: string, maxLength: number, known: KnownSecrets): string {
+    let spans = this.#spansOfNotes.get(text);
+    if (spans === undefined) {
+      spans = this.#spansByRules(text);
+      if (this.#spansOfNotes.size >= MOST_NOTES) this.#spansOfNotes.clear();
+      this.#spansOfNotes.set(text, spans);
+    }
+    return this.#replace(text, 'utf8', maxLength, [...known.inText(text), ...spans]);
   }
 
   /** The same for text that may not be UTF-8. */
   text(text: Text, maxLength: number, known: KnownSecrets, more: readonly Span[] = []): Text {
     if (typeof text === 'string') return this.string(text, maxLength, known, more);
     const raw = Buffer.from(textToBytes(text)).toString('latin1');
-    const redacted = this.#replace(raw, 'latin1', maxLength, known, more);
+    const redacted = this.#replace(raw, 'latin1', maxLength, this.#spansIn(raw, known, more));
     return redacted === raw ? text : textFromBytes(Buffer.from(redacted, 'latin1'));
   }
 
-  #replace(
-    text: string,
-    encoding: 'utf8' | 'latin1',
-    maxLength: number,
-    known: KnownSecrets,
-    more: readonly Span[],
-  ): string {
-    const spans = mergeSpans([
-      ...more,
-      ...known.inText(text),
+  #spansIn(text: string, known: KnownSecrets, more: readonly Span[]): Span[] {
+    return [...more, ...known.inText(text), ...this.#spansByRules(text)];
+  }
+
+  #spansByRules(text: string): readonly Span[] {
+    return [
       ...(text.includes('[redacted:') ? matchesOf(FOREIGN_MARK, text) : []),
       ...this.rules.inText(text),
-    ]);
+    ];
+  }
+
+  /** `found`: what of the text is to be replaced; may overlap. */
+  #replace(text: string, encoding: 'utf8' | 'latin1', maxLength: number, found: readonly Span[]): string {
+    const spans = mergeSpans(found);
     if (spans.length === 0) return text;
     const markOf = (secret: string): string => this.mark(Buffer.from(secret, encoding));
     if (spans.length > MOST_MARKS) return markOf(text);

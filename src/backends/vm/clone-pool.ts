@@ -6,7 +6,11 @@ const MEMORY_INTERVAL_MS = 5_000;
  * After an execution has begun or ended, the next clone is not made for so long: an answer that is on its way comes
  * first, and who sends one program after the other gets the processors, not the pool.
  */
-export const REST_MS = 30;
+export const REST_MS = 150;
+/** The same when no clone is left: the next program would pay for one more than this one gains. */
+export const SHORT_REST_MS = 30;
+/** Of the time that a clone takes, most is its rehearsal. */
+const NEARLY_DONE = 3 / 4;
 
 export interface ClonePoolOptions {
   /** Clones that wait at most. */
@@ -67,8 +71,8 @@ export class ClonePool implements AsyncDisposable {
 
   /** The next clone, which is then the caller's; one that is nearly done is worth waiting for. Null: none. */
   take(): Promise<Guest> | null {
-    this.#restAWhile();
     const guest = this.#ready.shift();
+    this.#restAWhile();
     if (guest !== undefined) return Promise.resolve(guest);
     const coming = this.#coming;
     if (coming === null || coming.claimed || !this.#isNearlyDone(coming)) return null;
@@ -140,16 +144,19 @@ export class ClonePool implements AsyncDisposable {
 
   /** True when it will probably be there before a clone that is begun now, which does without the rehearsal. */
   #isNearlyDone({ begunAt }: Coming): boolean {
-    return this.#makingMs === null || this.#options.now() - begunAt >= this.#makingMs / 2;
+    return this.#makingMs === null || this.#options.now() - begunAt >= this.#makingMs * NEARLY_DONE;
   }
 
   #restAWhile(): void {
     this.#endRest();
     if (this.#closed) return;
-    this.#rest = setTimeout(() => {
-      this.#rest = null;
-      if (!this.#isDiscouraged) this.#makeNext();
-    }, REST_MS);
+    this.#rest = setTimeout(
+      () => {
+        this.#rest = null;
+        if (!this.#isDiscouraged) this.#makeNext();
+      },
+      this.#ready.length > 0 ? REST_MS : SHORT_REST_MS,
+    );
     this.#rest.unref();
   }
 

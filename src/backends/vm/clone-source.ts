@@ -2,6 +2,7 @@ import { asGlasshouseError } from '../../base/errors.js';
 import { rehearse, restoreClone, restoreRehearsedClone } from './clone.js';
 import { CloneTemplate } from './clone-template.js';
 import { type Guest } from './guest.js';
+import { CLONE_REHEARSALS } from './rehearsal.js';
 import { type Snapshot } from './snapshot.js';
 import { type SnapshotContext } from './snapshot-builder.js';
 
@@ -57,7 +58,7 @@ export class CloneSource implements AsyncDisposable {
     const copy = template === null ? null : await this.#copy(snapshot, template, 'pooled');
     if (copy === null) return restoreRehearsedClone(this.#context, snapshot);
     // The memory that a program writes to stops being shared now, and not while somebody waits for its answer.
-    await rehearse(this.#context, snapshot, copy);
+    await rehearse(this.#context, snapshot, copy, CLONE_REHEARSALS);
     return copy;
   }
 

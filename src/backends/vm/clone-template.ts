@@ -4,6 +4,7 @@ import { type SnapshotIdentity } from '../backend.js';
 import { cloneRequest, rehearse } from './clone.js';
 import { clonedGuest, type Guest } from './guest.js';
 import { type MachineTemplate } from './machine.js';
+import { TEMPLATE_REHEARSALS } from './rehearsal.js';
 import { type Snapshot } from './snapshot.js';
 import { type SnapshotContext } from './snapshot-builder.js';
 import { type ImageTemplate, type WorkspaceImages } from './workspace-image.js';
@@ -42,11 +43,8 @@ export class CloneTemplate implements AsyncDisposable {
     if (template === null) return null;
     const { machine } = template;
     const guest = clonedGuest(machine, snapshot.link, { start: 'pooled', snapshot: snapshot.identity });
-    await rehearse(context, snapshot, guest);
+    await rehearse(context, snapshot, guest, TEMPLATE_REHEARSALS);
     try {
-      // The second one meets what the first did not: nothing goes twice exactly alike, and here it costs no copy.
-      await machine.unpause();
-      await rehearse(context, snapshot, guest);
       const contents = await workspaces.templateOf(workspace, snapshot.profile.diskMb);
       const { position } = guest.connection;
       return new CloneTemplate(snapshot.identity, template, workspaces, contents, position);

@@ -3,7 +3,7 @@ import { type FileHandle } from 'node:fs/promises';
 import { asGlasshouseError } from '../../base/errors.js';
 import { clonedGuest, type Guest } from './guest.js';
 import { type MachineRequest } from './machine.js';
-import { CLONE_REHEARSAL, rehearseProgram } from './rehearsal.js';
+import { CLONE_REHEARSALS, rehearseProgram } from './rehearsal.js';
 import { type Snapshot } from './snapshot.js';
 import { type SnapshotContext } from './snapshot-builder.js';
 
@@ -45,7 +45,7 @@ export function cloneRequest(
 /** One that has a rehearsal behind it, and is paused. Throws what a boot throws. */
 export async function restoreRehearsedClone(context: SnapshotContext, snapshot: Snapshot): Promise<Guest> {
   const guest = await restore(context, snapshot, 'pooled');
-  await rehearse(context, snapshot, guest);
+  await rehearse(context, snapshot, guest, CLONE_REHEARSALS);
   return guest;
 }
 
@@ -53,11 +53,16 @@ export async function restoreRehearsedClone(context: SnapshotContext, snapshot: 
  * Has a clone do what its first real program would pay for otherwise: what an emulator has to translate and a kernel
  * has to map. It is paused then, so that waiting costs nothing. A clone that fails is ended.
  */
-export async function rehearse(context: SnapshotContext, snapshot: Snapshot, guest: Guest): Promise<void> {
+export async function rehearse(
+  context: SnapshotContext,
+  snapshot: Snapshot,
+  guest: Guest,
+  programs: readonly string[],
+): Promise<void> {
   const { machine, connection } = guest;
   const deadline = setTimeout(() => void machine.destroy(), context.timeoutMs);
   try {
-    await rehearseProgram(connection, CLONE_REHEARSAL, snapshot.profile.memoryMb);
+    for (const program of programs) await rehearseProgram(connection, program, snapshot.profile.memoryMb);
     await machine.pause();
   } catch (error) {
     await machine.destroy();

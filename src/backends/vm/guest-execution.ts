@@ -192,9 +192,11 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     const stdin = this.#spec.stdin;
     if (stdin === 'inherit') throw new GlasshouseError('internal', 'A virtual machine cannot inherit stdin.');
     // Not awaited: its source may stay silent for ever, and the program's end does not depend on it.
-    this.#stdin.feed(stdin).catch((error: unknown) => {
-      this.condemn(new GlasshouseError('internal', 'The source of stdin failed.', { cause: error }));
-    });
+    if (stdin !== 'closed') {
+      this.#stdin.feed(stdin).catch((error: unknown) => {
+        this.condemn(new GlasshouseError('internal', 'The source of stdin failed.', { cause: error }));
+      });
+    }
     let lost: GlasshouseError | null = null;
     try {
       while (!this.#collected) {

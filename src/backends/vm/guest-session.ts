@@ -10,6 +10,8 @@ const ENTROPY_BYTES = 64;
 const CHUNK_BYTES = 65_536;
 const NO_PROGRAM: Program = { kind: 'python', code: '', args: [] };
 const MIB = 1024 * 1024;
+/** Files that a rehearsal may leave: its own code, and what it tries out. */
+export const REHEARSAL_FILES = 2;
 /** execve(2) errors that say something about the command and not about us. */
 const ENOENT = 2;
 const ENOTDIR = 20;
@@ -70,6 +72,8 @@ export function* describeExecution(
   yield* describeEnvironment(spec.environment);
   for (const file of guestFiles(spec)) yield* describeFile(file);
   yield { type: order };
+  // With the order and not after it: each message interrupts the program that it reaches.
+  if (spec.stdin === 'closed') yield { type: 'stdin_end' };
 }
 
 /** An interpreter that waits for its release; `memoryMb` and `pids` bound it until then. */
@@ -86,11 +90,12 @@ export function* describeRehearsal(
   memoryMb: number,
   pids: number,
 ): Generator<HostMessage, void> {
-  yield* describeCircumstances({ memoryMb, pids, maxFiles: 1, diskMb: 1 });
+  yield* describeCircumstances({ memoryMb, pids, maxFiles: REHEARSAL_FILES, diskMb: 1 });
   for (const value of guestArguments(NO_PROGRAM)) yield { type: 'argument', value };
   yield* describeEnvironment({});
   yield* describeFile({ path: PYTHON_CODE_FILE, content: Buffer.from(code), executable: false });
   yield { type: 'rehearse' };
+  yield { type: 'stdin_end' };
 }
 
 /** Every description begins with the time of now and fresh entropy, so that no two clones stay alike. */
@@ -181,14 +186,12 @@ export class StdinFeeder {
   }
 
   /** Resolves when the source has ended, or after stop() as soon as the source says something. */
-  async feed(source: AsyncIterable<Uint8Array> | 'closed'): Promise<void> {
-    if (source !== 'closed') {
-      const iterator = source[Symbol.asyncIterator]();
-      this.#source = iterator;
-      for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
-        await this.#sendChunk(next.value);
-        if (this.#isStopped()) return;
-      }
+  async feed(source: AsyncIterable<Uint8Array>): Promise<void> {
+    const iterator = source[Symbol.asyncIterator]();
+    this.#source = iterator;
+    for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
+      await this.#sendChunk(next.value);
+      if (this.#isStopped()) return;
     }
     if (!this.#isStopped()) await this.#connection.send({ type: 'stdin_end' });
   }

@@ -7,7 +7,7 @@ import { type GuestMemory, type MemoryKeeper } from './guest-memory.js';
 import { bootingGuest, expectMessage, type Guest } from './guest.js';
 import { describeHeldInterpreter } from './guest-session.js';
 import { type Accelerator, type VirtualMachineMonitor } from './machine.js';
-import { REHEARSAL_PIDS, rehearseProgram, SNAPSHOT_REHEARSAL } from './rehearsal.js';
+import { HELD_INTERPRETERS, REHEARSAL_PIDS, rehearseProgram, SNAPSHOT_REHEARSAL } from './rehearsal.js';
 import { type Profile } from './snapshot.js';
 import { type ImageTemplate, type WorkspaceImages } from './workspace-image.js';
 
@@ -91,7 +91,7 @@ async function freezeIn(
   }
 }
 
-/** One to warm the guest up with, then four that stay: two to rehearse with in a template, one in its copy, one to run. */
+/** One to warm the guest up with, then those that stay. */
 async function prepareInterpreters({ connection }: Guest, profile: Profile): Promise<void> {
   const hold = async (): Promise<void> => {
     await connection.sendAll(describeHeldInterpreter(profile.memoryMb, REHEARSAL_PIDS));
@@ -100,5 +100,5 @@ async function prepareInterpreters({ connection }: Guest, profile: Profile): Pro
   await expectMessage(connection, 'hello');
   await hold();
   await rehearseProgram(connection, SNAPSHOT_REHEARSAL, profile.memoryMb);
-  for (let held = 0; held < 4; held += 1) await hold();
+  for (let held = 0; held < HELD_INTERPRETERS; held += 1) await hold();
 }

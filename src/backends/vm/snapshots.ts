@@ -6,7 +6,7 @@ import { freezeGuest, type SnapshotContext } from './snapshot-builder.js';
 import { type SnapshotStore } from './snapshot-store.js';
 
 /** Changes when a snapshot of another version of this code must not be used. */
-const SNAPSHOT_VERSION = 2;
+const SNAPSHOT_VERSION = 3;
 /** Beside the first one; each keeps its memory. */
 const MAX_FURTHER_PROFILES = 3;
 

@@ -149,13 +149,12 @@ export class WarmStart implements AsyncDisposable {
     let guest: Guest | null = null;
     try {
       guest = (await this.#pool?.take()) ?? null;
-      await guest?.machine.unpause();
-      return guest;
     } catch {
-      // It failed while it was made, which #restoreForPool has seen to, or ended while it waited.
-      await guest?.machine.destroy();
-      return null;
+      // It failed while it was made, which #restoreForPool has seen to.
     }
+    // Not awaited: what the guest is told meanwhile waits for it. One that does not go on loses its link.
+    guest?.machine.unpause().catch(() => guest.machine.destroy());
+    return guest;
   }
 
   async #restoreForPool(): Promise<Guest> {

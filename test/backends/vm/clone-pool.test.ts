@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 
 import fc from 'fast-check';
 
-import { ClonePool, REST_MS } from '../../../src/backends/vm/clone-pool.js';
+import { ClonePool, REST_MS, SHORT_REST_MS } from '../../../src/backends/vm/clone-pool.js';
 import { type Guest } from '../../../src/backends/vm/guest.js';
 import { type MachineEnd } from '../../../src/backends/vm/machine.js';
 import { withResolvers } from '../../contract/programs.js';
@@ -123,9 +123,9 @@ describe('a pool of clones', () => {
     around.timeMs = 300;
     await around.settle();
     assert.notEqual(await around.pool.take(), null);
-    t.mock.timers.tick(REST_MS);
+    t.mock.timers.tick(SHORT_REST_MS);
     assert.equal(around.orders.length, 1);
-    around.timeMs += 149;
+    around.timeMs += 224;
     assert.equal(around.pool.take(), null);
     around.timeMs += 1;
     assert.notEqual(around.pool.take(), null);
@@ -142,6 +142,20 @@ describe('a pool of clones', () => {
     t.mock.timers.tick(REST_MS - 1);
     around.pool.refillSoon();
     t.mock.timers.tick(REST_MS - 1);
+    assert.equal(around.orders.length, 0);
+    t.mock.timers.tick(1);
+    assert.equal(around.orders.length, 1);
+    await around.settle();
+    await around.pool[Symbol.asyncDispose]();
+  });
+
+  it('rests for less when none is left', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const around = new Surroundings(1);
+    around.pool.refill();
+    await around.settle();
+    await around.pool.take();
+    t.mock.timers.tick(SHORT_REST_MS - 1);
     assert.equal(around.orders.length, 0);
     t.mock.timers.tick(1);
     assert.equal(around.orders.length, 1);
