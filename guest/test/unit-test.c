@@ -262,9 +262,10 @@ static void test_where_a_guest_can_be_frozen(const char *directory) {
         frame_decode(stream.data + offset, stream.length - offset, &frame);
         enum request_action action = request_apply(&request, &frame);
         bool answered = action == ACTION_HOLD || action == ACTION_REHEARSE;
+        bool crossed = frame.type == FRAME_STDIN_END && request_is_between(&request);
         if (answered) request_renew(&request);
         if (action == ACTION_START || action == ACTION_RELEASE) request.stdin_granted = FRAME_MAX_PAYLOAD;
-        expect(request_is_between(&request) == answered, "only between two descriptions it can", "host-clone-run.bin");
+        expect(request_is_between(&request) == (answered || crossed), "only between two descriptions it can", "host-clone-run.bin");
         if (answered) between++;
     }
     expect(between == 4, "after each answer", "host-clone-run.bin");

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
 import { describe, it } from 'node:test';
 
 import { type ExecutionSpec, type Program } from '../../../src/backends/backend.js';
@@ -75,14 +76,21 @@ const typesOf = (messages: Iterable<HostMessage>): string[] => [...messages].map
 const BEGINNING = ['clock', 'entropy', 'limits'];
 
 describe('the description of a program', () => {
-  it('is the same whether it starts or is released, apart from its last word', () => {
+  it('is the same whether it starts or is released, apart from the order', () => {
     const words = (order: 'start' | 'release'): HostMessage[] =>
       [...describeExecution(specWith({ A: 'b' }), 10, order)].filter(
         ({ type }) => type !== 'entropy' && type !== 'clock',
       );
     const [start, release] = [words('start'), words('release')];
-    assert.deepEqual([start.pop(), release.pop()], [{ type: 'start' }, { type: 'release' }]);
+    assert.deepEqual(start.splice(-2, 1), [{ type: 'start' }]);
+    assert.deepEqual(release.splice(-2, 1), [{ type: 'release' }]);
     assert.deepEqual(release, start);
+  });
+
+  it('ends stdin with the order where nothing comes on it, and not where something does', () => {
+    assert.deepEqual(typesOf(describeExecution(specWith({}), 10, 'start')).slice(-2), ['start', 'stdin_end']);
+    const fed = { ...specWith({}), stdin: Readable.from([Buffer.from('x')]) };
+    assert.equal(typesOf(describeExecution(fed, 10, 'start')).at(-1), 'start');
   });
 
   it('gives each program a time and entropy of its own', () => {
@@ -113,7 +121,7 @@ describe('the description of a program', () => {
   it('of a rehearsal has our code and says nothing of holding', () => {
     const messages = [...describeRehearsal('print(4)', LIMITS.memoryMb, LIMITS.pids)];
     assert.deepEqual(typesOf(messages).slice(0, 3), BEGINNING);
-    assert.deepEqual(typesOf(messages).slice(-3), ['file', 'file_data', 'rehearse']);
+    assert.deepEqual(typesOf(messages).slice(-4), ['file', 'file_data', 'rehearse', 'stdin_end']);
     assert.equal(
       messages.some((message) => message.type === 'environment' && message.name === 'GLASSHOUSE_HOLD'),
       false,

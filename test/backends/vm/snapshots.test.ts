@@ -12,6 +12,7 @@ import {
   type VirtualMachine,
   type VirtualMachineMonitor,
 } from '../../../src/backends/vm/machine.js';
+import { HELD_INTERPRETERS } from '../../../src/backends/vm/rehearsal.js';
 import { Snapshots } from '../../../src/backends/vm/snapshots.js';
 import { SnapshotStore } from '../../../src/backends/vm/snapshot-store.js';
 import { WorkspaceImages } from '../../../src/backends/vm/workspace-image.js';
@@ -19,7 +20,7 @@ import { runToCompletion } from '../../../src/base/child-process.js';
 import { SealedMemories } from '../../../src/backends/vm/guest-memory.js';
 import { hostHelper } from '../../../src/base/host-helper.js';
 import { encodeFrame, FrameDecoder } from '../../../src/guest-link/frame.js';
-import { GUEST_FRAME_TYPES } from '../../../src/guest-link/guest-message.js';
+import { GUEST_FRAME_TYPES, LINK_PROTOCOL_VERSION } from '../../../src/guest-link/guest-message.js';
 import { HOST_FRAME_TYPES } from '../../../src/guest-link/host-message.js';
 import { type GuestImage } from '../../../src/images/locate.js';
 import { withResolvers } from '../../contract/programs.js';
@@ -54,7 +55,7 @@ class Link extends Duplex {
   constructor(refuses: boolean) {
     super();
     this.#refuses = refuses;
-    this.#say('hello', Buffer.concat([Buffer.from([3, 0, 0, 0]), Buffer.alloc(8)]));
+    this.#say('hello', Buffer.concat([Buffer.from([LINK_PROTOCOL_VERSION, 0, 0, 0]), Buffer.alloc(8)]));
   }
 
   override _read(): void {
@@ -169,10 +170,11 @@ describe('the snapshots of an image', { skip }, () => {
     assert.deepEqual([childProcesses(), openDescriptors()], [[], descriptors]);
   });
 
-  it('are frozen where five interpreters have come, one of which is gone', async () => {
+  it('are frozen where all interpreters wait, and one that has rehearsed is gone', async () => {
     const snapshots = open();
     const { link, profile } = await snapshots.ensure(PROFILE);
-    assert.equal(link.received, 10);
+    // hello; held and four messages of a rehearsal; then one for each that waits.
+    assert.equal(link.received, 6 + HELD_INTERPRETERS);
     assert.deepEqual(profile, PROFILE);
     await snapshots[Symbol.asyncDispose]();
   });
