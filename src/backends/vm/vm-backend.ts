@@ -21,7 +21,7 @@ import { GuestExecution, type GuestTimeouts } from './guest-execution.js';
 import { bootingGuest, type Guest } from './guest.js';
 import { type MonitorFacts, type VirtualMachineMonitor } from './machine.js';
 import { SnapshotStore } from './snapshot-store.js';
-import { WarmStart } from './warm-start.js';
+import { CLONE_SOURCES, WarmStart } from './warm-start.js';
 import { WorkspaceImages } from './workspace-image.js';
 
 /** Memory that the guest's kernel, guest init and file caches need beside the program's own, in MiB. */
@@ -174,18 +174,22 @@ export class VmBackend implements ExecutionBackend {
     refuseInheritedStreams(spec);
     const { warmStart } = this.#requirePrepared();
     const begunAt = performance.now();
-    const warm = spec.fresh ? null : await warmStart?.take(spec.limits);
-    if (warm === undefined || warm === null) return this.#startCold(spec, signal, {});
-    const clonedAt = performance.now();
-    try {
-      return await this.#begin(warm, spec, signal, clonedAt, { clone: clonedAt - begunAt });
-    } catch (error) {
-      const { code } = asGlasshouseError(error);
-      if (!FAILURES_OF_A_CLONE.includes(code) || signal.aborted) throw error;
-      // Nothing of the program has run: a machine that boots does not have what ails the clone.
-      if (warm.origin.snapshot !== null) await warmStart?.blame(warm.origin.snapshot.sha256, error);
-      return await this.#startCold(spec, signal, { failed_clone: performance.now() - begunAt });
+    let before: BootStages = {};
+    for (const source of spec.fresh || warmStart === null ? [] : CLONE_SOURCES) {
+      const askedAt = performance.now();
+      const clone = await warmStart?.take(spec.limits, source);
+      if (clone === undefined || clone === null) continue;
+      const clonedAt = performance.now();
+      try {
+        return await this.#begin(clone, spec, signal, clonedAt, { ...before, clone: clonedAt - askedAt });
+      } catch (error) {
+        if (!FAILURES_OF_A_CLONE.includes(asGlasshouseError(error).code) || signal.aborted) throw error;
+        // Nothing of the program has run: another machine does not have what ails this one.
+        if (clone.origin.snapshot !== null) await warmStart?.blame(clone.origin.snapshot.sha256, error);
+        before = { failed_clone: performance.now() - begunAt };
+      }
     }
+    return this.#startCold(spec, signal, before);
   }
 
   async wait(handle: ExecutionHandle): Promise<ExecutionResult> {

@@ -33,6 +33,10 @@ const BLAMED_ON_SNAPSHOT: readonly ErrorCode[] = [
   'guest_link_violation',
 ];
 
+/** Where a clone may come from, the quickest first. */
+export const CLONE_SOURCES = ['pool', 'snapshot'] as const;
+export type CloneSourceName = (typeof CLONE_SOURCES)[number];
+
 /** Guests that need not boot, for one image and one accelerator. */
 export class WarmStart implements AsyncDisposable {
   readonly #options: WarmStartOptions;
@@ -82,13 +86,11 @@ export class WarmStart implements AsyncDisposable {
     }
   }
 
-  /** A guest for these limits that is already up; null: boot one. */
-  async take(limits: Limits): Promise<Guest | null> {
+  /** A guest for these limits that is already up, or soon is; null: there is none of that source. */
+  async take(limits: Limits, source: CloneSourceName): Promise<Guest | null> {
     const profile = profileFor(limits);
-    if (profileName(profile) === profileName(this.#profile)) {
-      const pooled = await this.#takePooled();
-      if (pooled !== null) return pooled;
-    }
+    if (source === 'pool')
+      return profileName(profile) === profileName(this.#profile) ? this.#takePooled() : null;
     const snapshot = this.#snapshots.get(profile);
     if (snapshot === null) {
       this.#prepareLater(profile);
