@@ -184,8 +184,10 @@ export class VmBackend implements ExecutionBackend {
         return await this.#begin(clone, spec, signal, clonedAt, { ...before, clone: clonedAt - askedAt });
       } catch (error) {
         if (!FAILURES_OF_A_CLONE.includes(asGlasshouseError(error).code) || signal.aborted) throw error;
-        // Nothing of the program has run: another machine does not have what ails this one.
-        if (clone.origin.snapshot !== null) await warmStart?.blame(clone.origin.snapshot.sha256, error);
+        // Nothing of the program has run: another machine does not have what ails this one. One of the pool's has
+        // rehearsed, and so has shown that its snapshot works.
+        const { snapshot } = clone.origin;
+        if (source === 'snapshot' && snapshot !== null) await warmStart?.blame(snapshot.sha256, error);
         before = { failed_clone: performance.now() - begunAt };
       }
     }
