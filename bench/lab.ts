@@ -12,7 +12,7 @@ const STARTS = ['cold', 'restored', 'pooled'] as const;
 /** Stages of a receipt in which the monitor or its guest works and Glasshouse waits; the program's own time is nobody's. */
 const OF_OTHERS = ['vmm', 'kernel', 'clone', 'guest', 'program'];
 /** Runs before those that count: a server that has just started has not been compiled yet, and an emulator translates. */
-const WARM_UP_RUNS = 5;
+const WARM_UP_RUNS = 30;
 /** What Firecracker promises at most for itself, in MiB. */
 const PROMISED_MB = 5;
 const OWN_SHARE = 0.15;
