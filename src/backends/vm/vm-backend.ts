@@ -178,7 +178,8 @@ export class VmBackend implements ExecutionBackend {
     for (const source of spec.fresh || warmStart === null ? [] : CLONE_SOURCES) {
       const askedAt = performance.now();
       const clone = await warmStart?.take(spec.limits, source);
-      if (clone === undefined || clone === null) continue;
+      if (clone === 'failed') before = { failed_clone: performance.now() - begunAt };
+      if (clone === undefined || typeof clone === 'string') continue;
       const clonedAt = performance.now();
       try {
         return await this.#begin(clone, spec, signal, clonedAt, { ...before, clone: clonedAt - askedAt });

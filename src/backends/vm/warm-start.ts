@@ -86,21 +86,21 @@ export class WarmStart implements AsyncDisposable {
     }
   }
 
-  /** A guest for these limits that is already up, or soon is; null: there is none of that source. */
-  async take(limits: Limits, source: CloneSourceName): Promise<Guest | null> {
+  /** A guest for these limits that is already up, or soon is; never rejects. */
+  async take(limits: Limits, source: CloneSourceName): Promise<Guest | 'none' | 'failed'> {
     const profile = profileFor(limits);
     if (source === 'pool')
-      return profileName(profile) === profileName(this.#profile) ? this.#takePooled() : null;
+      return profileName(profile) === profileName(this.#profile) ? this.#takePooled() : 'none';
     const snapshot = this.#snapshots.get(profile);
     if (snapshot === null) {
       this.#prepareLater(profile);
-      return null;
+      return 'none';
     }
     try {
       return await this.#clones.forExecution(snapshot);
     } catch (error) {
       await this.blame(snapshot.identity.sha256, error);
-      return null;
+      return 'failed';
     }
   }
 
@@ -147,16 +147,17 @@ export class WarmStart implements AsyncDisposable {
     await this.#snapshots[Symbol.asyncDispose]();
   }
 
-  async #takePooled(): Promise<Guest | null> {
-    let guest: Guest | null = null;
+  async #takePooled(): Promise<Guest | 'none' | 'failed'> {
     try {
-      guest = (await this.#pool?.take()) ?? null;
+      const guest = (await this.#pool?.take()) ?? null;
+      if (guest === null) return 'none';
+      // Not awaited: what the guest is told meanwhile waits for it. One that does not go on loses its link.
+      guest.machine.unpause().catch(() => guest.machine.destroy());
+      return guest;
     } catch {
-      // It failed while it was made, which #restoreForPool has seen to.
+      // It could not be made, which #restoreForPool has seen to.
+      return 'failed';
     }
-    // Not awaited: what the guest is told meanwhile waits for it. One that does not go on loses its link.
-    guest?.machine.unpause().catch(() => guest.machine.destroy());
-    return guest;
   }
 
   async #restoreForPool(): Promise<Guest> {

@@ -101,6 +101,7 @@ describe('a snapshot on disk', { skip: skip ?? false }, () => {
     const backend = await restart(1);
     const { handle, stdout } = await runPython(backend, 'print(2+2)');
     assert.deepEqual([handle.origin.start, stdout.toString()], ['cold', '4\n']);
+    assert.ok((handle.bootStages['failed_clone'] ?? 0) > 0, 'and the receipt says what it has cost');
     await untilPoolHas(backend, 1);
     const next = await runPython(backend, 'print(2+2)');
     assert.equal(next.handle.origin.start, 'pooled');
