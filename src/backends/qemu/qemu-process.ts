@@ -68,6 +68,11 @@ export class QemuProcess implements VirtualMachine {
     this.#pid = pid;
   }
 
+  /** Of the emulator itself. */
+  get pid(): number | undefined {
+    return this.#pid;
+  }
+
   hasSpoken(): boolean {
     return !this.#console.isEmpty;
   }

@@ -4,7 +4,7 @@ import { type SnapshotIdentity } from '../backend.js';
 import { cloneRequest, rehearse } from './clone.js';
 import { clonedGuest, type Guest } from './guest.js';
 import { type MachineTemplate } from './machine.js';
-import { TEMPLATE_REHEARSALS } from './rehearsal.js';
+import { CLONE_REHEARSALS, TEMPLATE_REHEARSALS } from './rehearsal.js';
 import { type Snapshot } from './snapshot.js';
 import { type SnapshotContext } from './snapshot-builder.js';
 import { type ImageTemplate, type WorkspaceImages } from './workspace-image.js';
@@ -47,7 +47,9 @@ export class CloneTemplate implements AsyncDisposable {
     try {
       const contents = await workspaces.templateOf(workspace, snapshot.profile.diskMb);
       const { position } = guest.connection;
-      return new CloneTemplate(snapshot.identity, template, workspaces, contents, position);
+      const made = new CloneTemplate(snapshot.identity, template, workspaces, contents, position);
+      await made.#foresee(context, snapshot);
+      return made;
     } catch (error) {
       await machine.destroy();
       throw error;
@@ -62,7 +64,7 @@ export class CloneTemplate implements AsyncDisposable {
   /** A clone that goes on from here. Throws `vmm_failed` or `disk_full`. */
   async copy(start: 'restored' | 'pooled'): Promise<Guest> {
     await using workspace = await this.#workspaces.copy(this.#workspace);
-    const machine = await this.#template.copy(workspace);
+    const machine = await this.#template.copy(workspace, start === 'pooled');
     try {
       await machine.unpause();
     } catch (error) {
@@ -74,5 +76,19 @@ export class CloneTemplate implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#template.machine.destroy();
+  }
+
+  /** With a copy that does what those of the pool do, and then what a program does: nobody else uses it. */
+  async #foresee(context: SnapshotContext, snapshot: Snapshot): Promise<void> {
+    const scout = await this.copy('pooled');
+    try {
+      await rehearse(context, snapshot, scout, CLONE_REHEARSALS);
+      await this.#template.foresee(scout.machine, async () => {
+        await scout.machine.unpause();
+        await rehearse(context, snapshot, scout, CLONE_REHEARSALS);
+      });
+    } finally {
+      await scout.machine.destroy();
+    }
   }
 }

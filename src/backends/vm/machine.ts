@@ -59,9 +59,15 @@ export interface MachineTemplate {
   readonly machine: VirtualMachine;
   /**
    * One more machine at the same point, which stands still as well; `workspace` takes the place of the template's, whose
-   * contents it must have. To be called after machine.pause(). Throws `vmm_failed`.
+   * contents it must have. To be called after machine.pause(). Throws `vmm_failed`. `isToWait`: it has at once, as its
+   * own, the memory that was foreseen.
    */
-  copy(workspace: FileHandle): Promise<VirtualMachine>;
+  copy(workspace: FileHandle, isToWait: boolean): Promise<VirtualMachine>;
+  /**
+   * Finds out what the memory is that a program will write to: what `run` makes a copy write to. Does nothing where that
+   * cannot be seen.
+   */
+  foresee(copy: VirtualMachine, run: () => Promise<void>): Promise<void>;
 }
 
 export interface MachineEnd {

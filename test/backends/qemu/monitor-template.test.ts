@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -28,6 +28,8 @@ const skip = existsSync(library) ? (hasCompiler ? false : 'no C compiler') : 'ho
 const COMMANDS_FD = 3;
 const FILE_FD = 5;
 const REPORT_FD = 6;
+const PAGES_FD = 7;
+const PAGE_BYTES = 4096;
 const EXIT_FAILED = 125;
 
 const scratch = new ScratchDirectory();
@@ -104,19 +106,29 @@ async function startTemplate(): Promise<Template> {
   return template;
 }
 
-function startHelper(socket: string, owner: number, file: FileHandle, fds: readonly number[]): ChildProcess {
-  const args = [process.pid, socket, owner, REPORT_FD, ...fds].map(String);
+function startHelper(
+  socket: string,
+  owner: number,
+  file: FileHandle,
+  fds: readonly number[],
+  pages: FileHandle | null = null,
+): ChildProcess {
+  const args = [process.pid, socket, owner, REPORT_FD, PAGES_FD, ...fds].map(String);
   const child = spawn(helper, args, {
     env: {},
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'ignore', file.fd, 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'ignore', file.fd, 'pipe', pages?.fd ?? 'ignore'],
   });
   living.add(child);
   return child;
 }
 
-async function copy(template: Template, owner = isRoot ? freshUser() : 0): Promise<Subject> {
+async function copy(
+  template: Template,
+  owner = isRoot ? freshUser() : 0,
+  pages: FileHandle | null = null,
+): Promise<Subject> {
   const file = await openFile();
-  const child = startHelper(template.socket, owner, file, [1, 2, COMMANDS_FD, FILE_FD]);
+  const child = startHelper(template.socket, owner, file, [1, 2, COMMANDS_FD, FILE_FD], pages);
   const [report] = (await once((child.stdio as readonly unknown[])[REPORT_FD] as Readable, 'data')) as [
     Buffer,
   ];
@@ -195,6 +207,26 @@ describe('a template', { skip, timeout: 120_000 }, () => {
     assert.equal(await template.ask('take'), 'took 0');
     assert.equal(await one.ask('take'), 'took 5');
     for (const fd of [1, 2, COMMANDS_FD]) assert.notEqual(target(one.pid, fd), target(template.pid, fd));
+    await end(template.child);
+  });
+
+  it('gives a copy the memory that it asks for as its own, and does not change what is there', async (test) => {
+    if (!isRoot) {
+      test.skip('needs root: a copy lets nobody else look');
+      return;
+    }
+    const template = await startTemplate();
+    const idle = Number((await template.ask('idle')).split(' ')[0]);
+    const addresses = [idle + 1, idle + 2 * PAGE_BYTES];
+    const pages = await openFile();
+    await pages.write(Buffer.from(BigUint64Array.from(addresses.map(BigInt)).buffer), 0, 16, 0);
+    const one = await copy(template, freshUser(), pages);
+    const other = await copy(template);
+    const owned = (pid: number): boolean[] =>
+      [0, 1, 2, 3].map((page) => isOwn(pid, idle + page * PAGE_BYTES));
+    assert.deepEqual(owned(one.pid), [true, false, true, false]);
+    assert.deepEqual(owned(other.pid), [false, false, false, false]);
+    for (const each of [one, template]) assert.equal(await each.ask('idle'), `${idle} whole`);
     await end(template.child);
   });
 
@@ -310,6 +342,18 @@ describe('copy-monitor', { skip }, () => {
     );
   });
 });
+
+/** Whether nobody shares the page (bit 56, Documentation/admin-guide/mm/pagemap.rst). */
+function isOwn(pid: number, address: number): boolean {
+  const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
+  try {
+    const entry = Buffer.alloc(8);
+    readSync(pagemap, entry, 0, 8, (address / PAGE_BYTES) * 8);
+    return (entry.readBigUInt64LE() & (1n << 56n)) !== 0n;
+  } finally {
+    closeSync(pagemap);
+  }
+}
 
 /** What a descriptor of a process is, as the kernel names it. */
 function target(pid: number, fd: number): string {
