@@ -17,13 +17,6 @@ struct {
     __type(value, struct call_count);
 } calls SEC(".maps");
 
-struct {
-    __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-    __uint(max_entries, HANDLERS);
-    __type(key, __u32);
-    __type(value, __u32);
-} handlers SEC(".maps");
-
 #define ADD(counter, amount) __sync_fetch_and_add(&(counter), (amount))
 
 static __always_inline void note_gap(enum gap gap) {
