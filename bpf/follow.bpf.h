@@ -35,6 +35,11 @@ static __always_inline struct task_struct *current_task(void) {
     return bpf_get_current_task_btf();
 }
 
+/* Read in place: this is looked at with every call, and a helper takes as long as all else for most of them. */
+static __always_inline __u32 current_status(void) {
+    return current_task()->thread_info.status;
+}
+
 static __always_inline struct state *state_of(struct task_struct *task) {
     return bpf_task_storage_get(&followed, task, NULL, 0);
 }
@@ -56,6 +61,10 @@ struct {
 
 static __always_inline struct task_struct *current_task(void) {
     return (struct task_struct *)bpf_get_current_task();
+}
+
+static __always_inline __u32 current_status(void) {
+    return READ(current_task(), thread_info.status);
 }
 
 static __always_inline struct state *state_of(struct task_struct *task) {

@@ -169,7 +169,7 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long result) {
     struct state *state = current_state();
     if (state == NULL) return 0;
     __u32 number = (__u32)regs->orig_ax;
-    if (READ(current_task(), thread_info.status) & STATUS_COMPAT) {
+    if (current_status() & STATUS_COMPAT) {
         count_call(ABI_I386, number, result);
         note_gap(GAP_FOREIGN_ABI);
         return 0;
