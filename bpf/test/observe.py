@@ -48,6 +48,13 @@ LIBC = ctypes.CDLL(None)
 SYS_BPF, BPF_MAP_GET_FD_BY_ID = 321, 14
 
 
+def loaded_by(observer):
+    """Numbers of what it holds, by kind."""
+    descriptors = f'/proc/{observer.process.pid}/fdinfo'
+    text = ''.join(open(f'{descriptors}/{name}').read() for name in os.listdir(descriptors))
+    return {kind: re.findall(rf'^{kind}_id:\s*(\d+)$', text, re.M) for kind in ('prog', 'map', 'link')}
+
+
 def map_is_there(number):
     """Opens the map by its number, as bpftool does, and closes it."""
     attributes = struct.pack('<III', number, 0, 0)
@@ -589,11 +596,7 @@ class Life(Watched):
         for end in ('close', 'kill'):
             observer = Observer(BUILD)
             observer.expect('loaded')
-            descriptors = f'/proc/{observer.process.pid}/fdinfo'
-            text = ''.join(open(f'{descriptors}/{name}').read() for name in os.listdir(descriptors))
-            kinds = {'prog': 'prog_id:', 'map': 'map_id:', 'link': 'link_id:'}
-            ids = {kind: [line.split()[1] for line in text.splitlines() if line.startswith(word)]
-                   for kind, word in kinds.items()}
+            ids = loaded_by(observer)
             self.assertTrue(all(ids.values()), ids)
             observer.process.kill() if end == 'kill' else observer.process.stdin.close()
             observer.process.wait()
@@ -606,9 +609,7 @@ class Life(Watched):
         """Who lists maps holds each for a moment, which an array of programs does not survive: it stays for good."""
         observer = Observer(BUILD)
         observer.expect('loaded')
-        descriptors = f'/proc/{observer.process.pid}/fdinfo'
-        text = ''.join(open(f'{descriptors}/{name}').read() for name in os.listdir(descriptors))
-        left = {int(number) for number in re.findall(r'^map_id:\s*(\d+)$', text, re.M)}
+        left = {int(number) for number in loaded_by(observer)['map']}
         self.assertTrue(left)
         observer.process.kill()
         give_up_at = time.monotonic() + 30
