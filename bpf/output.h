@@ -11,7 +11,7 @@
 
 #define FRAME_TYPES 128
 /* A host that shares busy processors with the command may not get its turn for a second or two. */
-#define OUTPUT_BACKLOG (16u << 20)
+#define OUTPUT_BACKLOG (32u << 20)
 
 struct output {
     int fd;
