@@ -154,10 +154,8 @@ __noinline int report_failed_open(int directory, __u64 name, __u32 flags, __s64 
     return 0;
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(call_open, struct pt_regs *regs, long result) {
-    struct state *state = current_state();
-    if (state == NULL || is_restarted(result)) return 0;
+static __noinline int call_open(struct pt_regs *regs, long result) {
+    if (is_restarted(result)) return 0;
     int directory = AT_FDCWD;
     const char *name = (const char *)regs->di;
     __u64 flags = regs->si;
@@ -267,12 +265,10 @@ static __always_inline void add_second(struct draft *draft, const struct change 
     add_user_text(draft, 3, change->second);
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(call_change, struct pt_regs *regs, long result) {
-    struct state *state = current_state();
+static __noinline int call_change(struct state *state, struct pt_regs *regs, long result) {
     __u32 zero = 0;
     struct change *change = bpf_map_lookup_elem(&changes, &zero);
-    if (state == NULL || change == NULL || is_restarted(result) || !describe_change(regs, change)) return 0;
+    if (change == NULL || is_restarted(result) || !describe_change(regs, change)) return 0;
     __u32 operation = change->operation;
     if ((operation == CHANGE_RENAME || operation == CHANGE_CHROOT) && result == 0) ADD(counters.generation, 1);
     if (operation == CHANGE_CHDIR && result != 0) return 0;

@@ -1,12 +1,14 @@
-/* Which program looks at which system call of x86-64's own ABI when it has returned. */
+/* Which part of the program at sys_exit looks at which system call of x86-64's own ABI when it has returned. */
 #ifndef GLASSHOUSE_HANDLERS_H
 #define GLASSHOUSE_HANDLERS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "record.h"
+
 struct handler {
-    const char *program;
+    enum handler_kind kind;
     uint32_t number;
 };
 

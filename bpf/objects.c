@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "handlers.h"
 #include "record.h"
 #include "skeletons.h"
 
@@ -77,6 +78,7 @@ static int set_sizes(struct bpf_object *object, const struct options *options, b
         .argv_chunks = options->argv_bytes / ARGV_CHUNK,
         .follow_privileged = follow_privileged,
     };
+    for (size_t i = 0; i < handler_count; i++) settings.handlers[handler_table[i].number] = (__u8)handler_table[i].kind;
     bpf_map__set_max_entries(map_of(object, "events"), options->ring_bytes);
     bpf_map__set_max_entries(map_of(object, "files"), options->file_records);
     bpf_map__set_max_entries(map_of(object, "peers"), options->peer_records);
@@ -113,8 +115,8 @@ static int create_maps(struct objects *objects, bool early, const struct options
 
 /* --- programs --- */
 
-/* About half of what the verifier has to do; all other programs are the first part. */
-static const char *const second_part[] = {"call_change", "call_socket", "on_exec", "on_fork", "on_socket_state"};
+/* The first part is what looks at system calls, most of what the verifier has to do. */
+static const char *const second_part[] = {"on_exec", "on_exit", "on_fork", "on_socket_state"};
 
 static bool is_of_part(const char *name, size_t part) {
     for (size_t i = 0; i < sizeof(second_part) / sizeof(second_part[0]); i++)

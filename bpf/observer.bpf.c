@@ -46,9 +46,8 @@ static __always_inline int count_mapping(struct pt_regs *regs) {
     return count_file((__u64)open.file, 0, writable ? USE_MAP_WRITABLE : USE_MAP);
 }
 
-/* Everything that moves bytes is one program: the verifier looks at the functions below it once for each program. */
-SEC("tp_btf/sys_exit")
-int BPF_PROG(call_io, struct pt_regs *regs, long result) {
+/* Everything that moves bytes. */
+static __noinline int call_io(struct pt_regs *regs, long result) {
     struct socket_work *work = socket_work();
     if (work == NULL || is_error(result)) return 0;
     switch (regs->orig_ax) {
@@ -99,10 +98,8 @@ struct {
     __type(value, __u8);
 } notables SEC(".maps");
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(call_notable, struct pt_regs *regs, long result) {
-    struct state *state = current_state();
-    if (state == NULL || is_restarted(result)) return 0;
+static __noinline int call_notable(struct state *state, struct pt_regs *regs, long result) {
+    if (is_restarted(result)) return 0;
     struct notable_key key = {
         .birth = state->birth,
         .pid = state->pid,
@@ -146,18 +143,42 @@ static __always_inline void count_call(__u32 abi, __u32 number, long result) {
     if (result == -13) ADD(count->eacces, 1);
 }
 
+/*
+ * Calls, and no tail calls: an array of programs that somebody opens by its number at the moment when its last holder
+ * goes stays loaded for good, since the kernel counts the clearing of it twice and does it once.
+ */
+static __always_inline int look_at(struct state *state, struct pt_regs *regs, __u32 number, long result) {
+    if (number >= HANDLERS) return 0;
+    switch (settings.handlers[number]) {
+    case HANDLER_OPEN:
+        return call_open(regs, result);
+    case HANDLER_IO:
+        return call_io(regs, result);
+    case HANDLER_CHANGE:
+        return call_change(state, regs, result);
+    case HANDLER_SOCKET:
+        return call_socket(state, regs, result);
+    case HANDLER_NOTABLE:
+        return call_notable(state, regs, result);
+    }
+    return 0;
+}
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_sys_exit, struct pt_regs *regs, long result) {
     struct state *state = current_state();
     if (state == NULL) return 0;
     __u32 number = (__u32)regs->orig_ax;
-    if (READ(current_task(), thread_info.status) & STATUS_COMPAT) {
+    if (current_status() & STATUS_COMPAT) {
         count_call(ABI_I386, number, result);
         note_gap(GAP_FOREIGN_ABI);
         return 0;
     }
     /* The only call that comes back with other registers than it was made with. */
-    if (number == (__u32)-1) number = CALL_RT_SIGRETURN;
+    if (number == (__u32)-1) {
+        count_call(ABI_NATIVE, CALL_RT_SIGRETURN, result);
+        return 0;
+    }
     if (number & X32_BIT) {
         count_call(ABI_X32, number & ~X32_BIT, result);
         note_gap(GAP_FOREIGN_ABI);
@@ -165,6 +186,6 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long result) {
     }
     if (is_new_child(number, result)) return 0;
     count_call(ABI_NATIVE, number, result);
-    bpf_tail_call(ctx, &handlers, number);
-    return 0;
+    /* The result is read anew: else the verifier would follow all that comes for each of its ranges that were told apart. */
+    return look_at(state, regs, number, (long)((volatile unsigned long long *)ctx)[1]);
 }

@@ -29,6 +29,7 @@
 #define NAP_MS 50
 #define SHORT_NAP_MS 1
 #define WAIT_MS 100
+#define NS_PER_MS 1000000u
 #define HEARTBEAT_NS 1000000000u
 
 struct observer {
@@ -40,6 +41,7 @@ struct observer {
     struct ring_buffer *ring;
     int epoll;
     int signals;
+    uint32_t awaited; /* of descriptor 1 */
     bool following;
     bool stopping;
     uint64_t last_written;
@@ -103,13 +105,13 @@ static int finish(struct observer *observer) {
     if (observer->following) report_calls(observer);
     counters->gaps[GAP_MISSED] = programs_missed(&observer->programs);
     report_end(&observer->output, why, counters);
-    output_flush(&observer->output);
+    output_finish(&observer->output);
     return observer->output.broken ? EXIT_BROKEN : EXIT_SUCCESS;
 }
 
 static int give_up(struct observer *observer, const struct failure *failure) {
     report_failed(&observer->output, failure->stage, failure->error, failure->reason, failure->detail);
-    output_flush(&observer->output);
+    output_finish(&observer->output);
     return observer->output.broken ? EXIT_BROKEN : EXIT_NOT_OBSERVING;
 }
 
@@ -140,16 +142,43 @@ static bool take_control(struct observer *observer, struct failure *failure) {
     return true;
 }
 
-/* Sleeps until something happens; what the host or a signal says is dealt with. */
-static bool sleep_for(struct observer *observer, int milliseconds, struct failure *failure) {
+/* Asks to be told when the reader takes more, while there is something for it. */
+static void await_reader(struct observer *observer) {
+    struct epoll_event event = {.events = output_waits(&observer->output) ? EPOLLOUT : 0, .data.fd = STDOUT_FILENO};
+    if (event.events == observer->awaited) return;
+    if (epoll_ctl(observer->epoll, EPOLL_CTL_MOD, STDOUT_FILENO, &event) == 0) observer->awaited = event.events;
+}
+
+static void serve_reader(struct observer *observer, uint32_t events) {
+    if (events & (EPOLLERR | EPOLLHUP)) observer->output.broken = true;
+    else output_send(&observer->output);
+}
+
+/* Once, at most so long; `woken` says whether there is more to do than to go on sleeping. False as below. */
+static bool doze(struct observer *observer, int milliseconds, struct failure *failure, bool *woken) {
     struct epoll_event events[4];
+    await_reader(observer);
     int count = epoll_wait(observer->epoll, events, 4, milliseconds);
+    *woken = count <= 0;
     for (int i = 0; i < count; i++) {
         int fd = events[i].data.fd;
         if (fd == STDIN_FILENO && !take_control(observer, failure)) return false;
-        if (fd == STDOUT_FILENO) observer->output.broken = true;
+        if (fd == STDOUT_FILENO) serve_reader(observer, events[i].events);
+        else *woken = true;
         if (fd == observer->signals) observer->stopping = true;
     }
+    return true;
+}
+
+/*
+ * Sleeps until something happens; what the host or a signal says is dealt with. That the reader takes more is no end of
+ * it: a slow host has the more to read the less is added up before.
+ */
+static bool sleep_for(struct observer *observer, int milliseconds, struct failure *failure) {
+    uint64_t until = monotonic_ns() + (uint64_t)milliseconds * NS_PER_MS, now;
+    bool woken = false;
+    while (!woken && !observer->output.broken && (now = monotonic_ns()) < until)
+        if (!doze(observer, (int)((until - now + NS_PER_MS - 1) / NS_PER_MS), failure, &woken)) return false;
     return true;
 }
 
@@ -257,6 +286,7 @@ static void release(struct observer *observer) {
     ring_buffer__free(observer->ring);
     programs_free(&observer->programs);
     records_free(&observer->records);
+    output_free(&observer->output);
 }
 
 int main(int argc, char **argv) {

@@ -11,8 +11,6 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "handlers.h"
-
 static bool fail(struct failure *failure, enum stage stage, int error, const char *reason, const char *detail) {
     failure->stage = stage;
     failure->error = error < 0 ? -error : error;
@@ -69,19 +67,6 @@ static void find_maps(struct programs *programs) {
     note_use(programs, "ring_buffer");
 }
 
-/* System calls find their handler by number. */
-static int fill_handlers(struct programs *programs) {
-    int map = objects_map(&programs->objects, "handlers");
-    for (size_t i = 0; i < handler_count; i++) {
-        struct bpf_program *program = objects_program(&programs->objects, handler_table[i].program);
-        int fd = program == NULL ? -ENOENT : bpf_program__fd(program);
-        uint32_t number = handler_table[i].number;
-        if (fd < 0) return fd;
-        if (bpf_map_update_elem(map, &number, &fd, BPF_ANY) != 0) return -errno;
-    }
-    return 0;
-}
-
 bool programs_load(struct programs *programs, const struct options *options, bool follow_privileged,
                    struct failure *failure) {
     memset(programs, 0, sizeof(*programs));
@@ -96,7 +81,7 @@ bool programs_load(struct programs *programs, const struct options *options, boo
     if (error == 0) {
         find_maps(programs);
         programs->counters = share_counters(&programs->objects);
-        error = programs->counters == NULL ? -errno : fill_handlers(programs);
+        error = programs->counters == NULL ? -errno : 0;
     }
     return error == 0 ? true : load_failed(failure, error);
 }

@@ -189,12 +189,17 @@ struct state {
     struct usage usage; /* of its ended threads */
 };
 
+/* Calls beyond are counted only. */
+#define HANDLERS 512
+enum handler_kind { HANDLER_NONE, HANDLER_OPEN, HANDLER_IO, HANDLER_CHANGE, HANDLER_SOCKET, HANDLER_NOTABLE };
+
 enum reader_state { READER_BUSY, READER_NAPS, READER_WAITS };
 
 struct settings {
     __u64 wake_bytes; /* this much unread ends a nap of the reader */
     __u32 argv_chunks;
     __u32 follow_privileged;
+    __u8 handlers[HANDLERS]; /* enum handler_kind, by number of the system call */
 };
 
 struct counters {
@@ -210,8 +215,5 @@ struct counters {
     /* where the first process was when it became the command */
     __u64 root_dentry, root_mount, mount_namespace, pid_namespace;
 };
-
-/* Index of a program in the map of handlers is the number of the system call. */
-#define HANDLERS 512
 
 #endif

@@ -370,14 +370,12 @@ int BPF_PROG(on_socket_state, const struct sock *sock, int oldstate, int newstat
     return 0;
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(call_socket, struct pt_regs *regs, long result) {
-    struct state *state = current_state();
+static __noinline int call_socket(struct state *state, struct pt_regs *regs, long result) {
     struct socket_work *work = socket_work();
     const void *address = NULL;
     __u32 operation = SOCKET_ACCEPT, length = 0;
     int descriptor = (int)regs->di;
-    if (state == NULL || work == NULL || is_restarted(result)) return 0;
+    if (work == NULL || is_restarted(result)) return 0;
     switch (regs->orig_ax) {
     case CALL_CONNECT:
     case CALL_BIND:

@@ -12,7 +12,9 @@ const EVENTS = 2_000_000;
 /** Between asking for the garbage to be collected and looking: more than that takes. */
 const COLLECT_MS = 250;
 const QUARTERS = 4;
-const MOST_GROWTH_MB = 10;
+/** The observer keeps so much for a Glasshouse that does not get its turn: docs/observer-link.md, "observer". */
+const BACKLOG_MB = (32 * 1024 * 1024) / 1e6;
+const MOST_GROWTH_MB = { glasshouse: 10, observer: 10 + BACKLOG_MB, kernel: 10 } as const;
 const KB_PER_MB = 1e6 / 1024;
 
 /** Every call is an event of its own, with a name that was not seen before. Now and then it lets others run. */
@@ -72,8 +74,8 @@ function report(bench: Bench, holdings: readonly Holding[]): void {
     console.log(`  ${of}, by quarters of the run: ${values.map((one) => one.toFixed(1)).join(', ')} MB`);
     // In the first half the receipt fills up to what it has room for.
     const growth = (values.at(-1) ?? Number.NaN) - (values.at(-2) ?? Number.NaN);
-    printGoal(`${of} grows from the third quarter to the last`, growth, MOST_GROWTH_MB, 'MB');
-    if (!(growth <= MOST_GROWTH_MB)) process.exitCode = 1;
+    printGoal(`${of} grows from the third quarter to the last`, growth, MOST_GROWTH_MB[of], 'MB');
+    if (!(growth <= MOST_GROWTH_MB[of])) process.exitCode = 1;
   }
   console.log('');
 }

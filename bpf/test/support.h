@@ -44,5 +44,7 @@ struct frame golden_frame(struct bytes stream, uint16_t type, uint64_t time);
 
 /* gather-test.c */
 void test_gathering(const char *directory);
+/* output-test.c */
+void test_output(void);
 
 #endif

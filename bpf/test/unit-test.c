@@ -4,14 +4,11 @@
  */
 #define _GNU_SOURCE
 #include <dirent.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "control.h"
 #include "operand.h"
@@ -287,42 +284,6 @@ static void test_operands(void) {
     }
 }
 
-/* --- the pipe --- */
-
-static void test_output_to_nobody(void) {
-    int ends[2];
-    if (pipe(ends) != 0) exit(2);
-    close(ends[0]);
-    output_init(&output, ends[1]);
-    report_attached(&output, 1);
-    output_flush(&output);
-    expect(output.broken && output.used == 0, "a pipe without a reader breaks the output", "");
-    close(ends[1]);
-    output_init(&output, -1);
-}
-
-static void test_output_that_is_full(void) {
-    int ends[2];
-    if (pipe(ends) != 0) exit(2);
-    fcntl(ends[1], F_SETFL, O_NONBLOCK);
-    output_init(&output, ends[1]);
-    pid_t reader = fork();
-    if (reader == 0) {
-        uint8_t bytes[1000];
-        size_t total = 0;
-        close(ends[1]);
-        for (ssize_t got; (got = read(ends[0], bytes, sizeof(bytes))) > 0;) total += (size_t)got;
-        _exit(total == 20000u * (FRAME_HEADER_BYTES + 16) ? 0 : 1);
-    }
-    close(ends[0]);
-    for (uint32_t i = 0; i < 20000; i++) report_attached(&output, i);
-    output_flush(&output);
-    close(ends[1]);
-    int status = 0;
-    expect(waitpid(reader, &status, 0) == reader && status == 0, "a full pipe is waited for", "");
-    output_init(&output, -1);
-}
-
 int main(int argc, char **argv) {
     if (argc != 2) {
         fprintf(stderr, "usage: unit-test DIRECTORY-OF-GOLDEN-FRAMES\n");
@@ -342,8 +303,7 @@ int main(int argc, char **argv) {
     test_processes();
     test_operands();
     test_gathering(argv[1]);
-    test_output_to_nobody();
-    test_output_that_is_full();
+    test_output();
     free(run.data);
     return all_passed() ? 0 : 1;
 }
