@@ -140,8 +140,17 @@ function admissionLimits(config: Configuration): AdmissionLimits {
 
 function privateDirectory(config: Configuration, name: string): string {
   const directory = path.join(config.dataDir, name);
-  makeDirectory(directory, 0o700);
-  return directory;
+  try {
+    makeDirectory(directory, 0o700);
+    return directory;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new GlasshouseError(
+      'configuration_invalid',
+      `The data directory cannot be used: ${why}. Choose another one with --data-dir or GLASSHOUSE_DATA_DIR.`,
+      { cause: error },
+    );
+  }
 }
 
 /** Composes for one command; what was opened is closed by dispose. */

@@ -90,6 +90,19 @@ describe('glasshouse doctor', TIME_LIMIT, () => {
     assert.match(stdout, /^process: works$/m);
     assert.match(stdout, /^qemu: cannot$[^]*^ {2}to do {3}Run: glasshouse image build$/m);
   });
+
+  it('says what to do about a data directory that cannot be made', async () => {
+    using installation = new Installation();
+    const { code, stderr } = await installation.call(['doctor'], {
+      environment: { GLASSHOUSE_DATA_DIR: '/proc/glasshouse' },
+    });
+    assert.equal(code, 2);
+    assert.match(
+      stderr,
+      /The data directory cannot be used: .*\/proc\/glasshouse.* Choose another one with --data-dir/,
+    );
+    assert.doesNotMatch(stderr, /\bat \S+ \(/, 'no stack: this is no defect of ours');
+  });
 });
 
 describe('glasshouse image show', TIME_LIMIT, () => {
