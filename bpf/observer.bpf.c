@@ -145,7 +145,7 @@ static __always_inline void count_call(__u32 abi, __u32 number, long result) {
 
 /*
  * Calls, and no tail calls: an array of programs that somebody opens by its number at the moment when its last holder
- * goes stays loaded for good, since the kernel counts the clearing of it twice and does it once.
+ * goes stays loaded for good (seen on 6.18).
  */
 static __always_inline int look_at(struct state *state, struct pt_regs *regs, __u32 number, long result) {
     if (number >= HANDLERS) return 0;
