@@ -7,7 +7,7 @@
 
 #include "request.h"
 
-/* How many may wait at a time: three to rehearse with, one to run. */
+/* How many may wait at a time: to rehearse with, and one to run. */
 #define HELD_MAX 8
 
 /*

@@ -6,8 +6,9 @@
  *
  * PARENT is the process that must live on; SOCKET is where the template listens; OWNER is the user that the copy
  * becomes (0: it stays who the template is). PAGES is a file of addresses (64 bits each, in the machine's order), one in
- * each page of the copy's memory that it is to have as its own from the start. Each FD is the copy's in place of what the template has inherited at that
- * number. The copy's process id goes to the descriptor REPORT, in decimal, when it runs.
+ * each page of the copy's memory that it is to have as its own from the start. Each FD is the copy's in place of what
+ * the template has inherited at that number. The copy's process id goes to the descriptor REPORT, in decimal, when it
+ * runs.
  */
 #define _GNU_SOURCE
 #include <errno.h>

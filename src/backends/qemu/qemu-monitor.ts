@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import path from 'node:path';
 
-import { openAnonymousFile } from '../../base/anonymous-file.js';
 import { runToCompletion } from '../../base/child-process.js';
 import { asGlasshouseError, GlasshouseError } from '../../base/errors.js';
 import { openImagePart } from '../vm/image-part.js';
@@ -112,9 +111,8 @@ export class QemuMonitor implements VirtualMachineMonitor {
     try {
       const machine = await this.#startTemplate(request, memory, name);
       await machine.resume();
-      const socket = await socketOf(machine, name);
-      const pages = await openAnonymousFile(this.#options.runtimeDirectory);
-      return new QemuTemplate(machine, socket, pages, this.#options.copyHelper);
+      const { copyHelper, runtimeDirectory } = this.#options;
+      return new QemuTemplate(machine, await socketOf(machine, name), copyHelper, runtimeDirectory);
     } catch (error) {
       await rm(name, { force: true });
       throw asGlasshouseError(error, 'vmm_failed');

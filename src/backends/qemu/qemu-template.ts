@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type FileHandle } from 'node:fs/promises';
 import { type Readable } from 'node:stream';
 
+import { openAnonymousFile } from '../../base/anonymous-file.js';
 import { asGlasshouseError, GlasshouseError } from '../../base/errors.js';
 import { ownPages } from '../../base/own-pages.js';
 import { writeFully } from '../../base/write-fully.js';
@@ -26,23 +27,26 @@ const COPY_TIMEOUT_MS = 5_000;
 export class QemuTemplate implements MachineTemplate {
   readonly machine: QemuProcess;
   readonly #socket: FileHandle;
-  readonly #pages: FileHandle;
   readonly #helper: string;
+  readonly #directory: string;
+  /** Addresses in the memory that was foreseen; null: nothing was. */
+  #pages: FileHandle | null = null;
 
   /**
-   * `socket`: where it listens, opened with O_PATH. `pages`: an empty file. Both are closed when the machine has ended.
-   * `helper`: path of copy-monitor.
+   * `socket`: where it listens, opened with O_PATH; closed when the machine has ended. `helper`: path of copy-monitor.
+   * `directory`: existing, for a file without a name.
    */
-  constructor(machine: QemuProcess, socket: FileHandle, pages: FileHandle, helper: string) {
+  constructor(machine: QemuProcess, socket: FileHandle, helper: string, directory: string) {
     this.machine = machine;
     this.#socket = socket;
-    this.#pages = pages;
     this.#helper = helper;
-    void machine.ended.then(() => Promise.all([socket.close(), pages.close()]));
+    this.#directory = directory;
+    void machine.ended.then(() => socket.close());
   }
 
   async copy(workspace: FileHandle, isToWait: boolean): Promise<VirtualMachine> {
-    const owner = isRoot() ? freshUser() : 0;
+    const owner = process.getuid?.() === 0 ? freshUser() : 0;
+    const pages = isToWait ? this.#pages : null;
     const numbers = [owner, REPORT_FD, PAGES_FD, ...COPIED_FDS];
     const args = [process.pid, `/proc/self/fd/${SOCKET_FD}`, ...numbers].map(String);
     const child = spawn(this.#helper, args, {
@@ -50,7 +54,7 @@ export class QemuTemplate implements MachineTemplate {
       cwd: '/',
       stdio: [
         ...(['ignore', 'pipe', 'pipe', 'pipe', this.#socket.fd, workspace.fd] as const),
-        ...(['pipe', isToWait ? this.#pages.fd : 'ignore', 'ignore', 'pipe'] as const),
+        ...(['pipe', pages?.fd ?? 'ignore', 'ignore', 'pipe'] as const),
       ],
     });
     const machine = QemuProcess.adopt(child, null);
@@ -65,20 +69,18 @@ export class QemuTemplate implements MachineTemplate {
   }
 
   async foresee(copy: VirtualMachine, run: () => Promise<void>): Promise<void> {
-    if (!isRoot()) return;
     const before = await ownPagesOf(copy);
+    if (before === null) return;
     await run();
-    const after = await ownPagesOf(copy);
-    await writeFully(this.#pages, encodeAddresses([...after].filter((page) => !before.has(page))), 0);
+    const after = [...((await ownPagesOf(copy)) ?? [])];
+    const pages = await openAnonymousFile(this.#directory);
+    void this.machine.ended.then(() => pages.close());
+    await writeFully(pages, encodeAddresses(after.filter((page) => !before.has(page))), 0);
+    this.#pages = pages;
   }
 }
 
-/** Who is not root can neither see a copy's memory nor write to it: it lets nobody look. */
-function isRoot(): boolean {
-  return process.getuid?.() === 0;
-}
-
-async function ownPagesOf(machine: VirtualMachine): Promise<ReadonlySet<number>> {
+async function ownPagesOf(machine: VirtualMachine): Promise<ReadonlySet<number> | null> {
   if (!(machine instanceof QemuProcess) || machine.pid === undefined)
     throw new GlasshouseError('internal', 'Only a QEMU that runs has pages.');
   return ownPages(machine.pid);

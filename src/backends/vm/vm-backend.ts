@@ -175,11 +175,11 @@ export class VmBackend implements ExecutionBackend {
     const { warmStart } = this.#requirePrepared();
     const begunAt = performance.now();
     let before: BootStages = {};
-    for (const source of spec.fresh || warmStart === null ? [] : CLONE_SOURCES) {
+    for (const source of spec.fresh ? [] : CLONE_SOURCES) {
       const askedAt = performance.now();
-      const clone = await warmStart?.take(spec.limits, source);
+      const clone = (await warmStart?.take(spec.limits, source)) ?? 'none';
       if (clone === 'failed') before = { failed_clone: performance.now() - begunAt };
-      if (clone === undefined || typeof clone === 'string') continue;
+      if (typeof clone === 'string') continue;
       const clonedAt = performance.now();
       try {
         return await this.#begin(clone, spec, signal, clonedAt, { ...before, clone: clonedAt - askedAt });
