@@ -12,15 +12,17 @@ const RESTORES = 30;
 /** As many requests under way as this machine is expected to have processors. */
 const CLIENTS = 2;
 
-/** Clones beside cold boots: one request a second, restores without a pool, and as fast as it goes. */
+/** Clones beside cold boots: one request a second, without a pool and without a template, and as fast as it goes. */
 export async function benchWarm(main: string, seconds: number): Promise<void> {
   const cold = await measureCold(main);
   const pooled = await measurePooled(main, seconds);
-  const restored = await measureRestored(main);
+  const restored = await measureRestored(main, 'without a pool', []);
+  const alone = await measureRestored(main, 'by itself', ['--templates', 'off']);
   const python: Sample = { name: 'python3 -c', values: await repeat(COLD_RUNS * 2, runPlainPython) };
-  printSamples('POST /run', [pooled.total, restored.total, cold, python], pooled.total);
+  printSamples('POST /run', [pooled.total, restored.total, alone.total, cold, python], pooled.total);
   printSamples('stages, pooled', [...pooled.stages, pooled.total], pooled.total);
-  printSamples('stages, restored', [...restored.stages, restored.total], restored.total);
+  printSamples('stages, without a pool', [...restored.stages, restored.total], restored.total);
+  printSamples('stages, from the snapshot by itself', [...alone.stages, alone.total], alone.total);
   const p50 = median(pooled.total.values);
   printGoal('pooled, p50', p50, 35, 'ms');
   printGoal('pooled, p99', quantile(pooled.total.values, 0.99), 120, 'ms');
@@ -54,12 +56,14 @@ async function measurePooled(main: string, seconds: number): Promise<Measured> {
   return recorder.measured('pooled');
 }
 
-async function measureRestored(main: string): Promise<Measured> {
-  await using server = await BenchServer.start(main, ['--pool-size', '0']);
+/** Clones that nobody has made before they are asked for. */
+async function measureRestored(main: string, name: string, flags: readonly string[]): Promise<Measured> {
+  await using server = await BenchServer.start(main, ['--pool-size', '0', ...flags]);
+  if (flags.length === 0) await server.gaugeReaches('glasshouse_pool_templates', 1);
   await expectFour(server, {});
   const recorder = new StageRecorder(server);
   for (let index = 0; index < RESTORES; index += 1) await recorder.run();
-  return recorder.measured('restored');
+  return recorder.measured(name);
 }
 
 /** Every run in a clone of its own, with all processors busy, beside cold boots under the same load. */

@@ -124,6 +124,8 @@ function warmOptions(config: Configuration, purpose: BackendPurpose): WarmOption
     },
     poolSize: purpose === 'server' ? poolSize : 0,
     makesSnapshots: purpose !== 'command',
+    makesSnapshotsOnDemand: purpose === 'server',
+    keepsTemplates: purpose === 'server' && config.templates === 'on',
   };
 }
 

@@ -99,6 +99,8 @@ export interface QemuParts {
   readonly monitor?: VirtualMachineMonitor;
   /** Clones that wait; null, the default: every guest boots. */
   readonly poolSize?: number | null;
+  /** Whether clones are copied from a template; as the server does, only where a pool is kept, unless told otherwise. */
+  readonly keepsTemplates?: boolean;
   readonly snapshotDirectory?: string;
 }
 
@@ -129,6 +131,8 @@ export function makeQemuBackend(scratch: ScratchDirectory, parts: QemuParts = {}
             defaultLimits: LIMITS,
             poolSize,
             makesSnapshots: true,
+            makesSnapshotsOnDemand: poolSize > 0,
+            keepsTemplates: parts.keepsTemplates ?? poolSize > 0,
           },
   });
 }
@@ -162,6 +166,8 @@ export function makeFirecrackerBackend(scratch: ScratchDirectory, parts: Firecra
             defaultLimits: LIMITS,
             poolSize,
             makesSnapshots: true,
+            makesSnapshotsOnDemand: poolSize > 0,
+            keepsTemplates: poolSize > 0,
           },
   });
 }

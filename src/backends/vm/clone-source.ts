@@ -26,7 +26,6 @@ export class CloneSource implements AsyncDisposable {
   #problem: string | null = null;
   #closed = false;
 
-  /** `keepsTemplates`: false where a template would serve a single execution. */
   constructor(context: SnapshotContext, keepsTemplates: boolean) {
     this.#context = context;
     this.#keepsTemplates = keepsTemplates;
@@ -42,13 +41,18 @@ export class CloneSource implements AsyncDisposable {
     return this.#hasGivenUp ? this.#problem : null;
   }
 
+  /** Begins to make a template, so that one stands when an execution comes. */
+  standBy(snapshot: Snapshot): void {
+    void this.#ensure(snapshot);
+  }
+
   /** One that goes on at once. Throws `vmm_failed`. */
   async forExecution(snapshot: Snapshot): Promise<Guest> {
     const template = this.#standing.get(snapshot.identity.sha256);
     const copy = template === undefined ? null : await this.#copy(snapshot, template, 'restored');
     if (copy !== null) return copy;
     // For the next one.
-    void this.#ensure(snapshot);
+    this.standBy(snapshot);
     return restoreClone(this.#context, snapshot);
   }
 

@@ -48,6 +48,10 @@ export interface WarmOptions {
   readonly poolSize: number;
   /** False: a snapshot that others have made is used, none is made. */
   readonly makesSnapshots: boolean;
+  /** True: also for other limits, once somebody has asked for them, and in place of one that was damaged. */
+  readonly makesSnapshotsOnDemand: boolean;
+  /** True: a machine stands by that clones are copied from, where the monitor can. */
+  readonly keepsTemplates: boolean;
 }
 
 const ADVICE: Readonly<Partial<Record<ErrorCode, string>>> = {
@@ -297,6 +301,8 @@ export class VmBackend implements ExecutionBackend {
       defaultLimits: warm.defaultLimits,
       poolSize: warm.poolSize,
       makesSnapshots: warm.makesSnapshots,
+      makesSnapshotsOnDemand: warm.makesSnapshotsOnDemand,
+      keepsTemplates: warm.keepsTemplates,
       isBusy: () => this.#executions.size >= os.availableParallelism(),
       availableMb: availableMemoryMb,
       reserveMb: this.footprint(warm.defaultLimits).memoryMb + os.totalmem() / MIB / RESERVED_SHARE,

@@ -13,10 +13,14 @@ export interface WarmStartOptions {
   readonly store: SnapshotStore;
   /** What executions that ask for nothing get; the pool holds clones for these. */
   readonly defaultLimits: Limits;
-  /** Clones that wait; 0: none, and other profiles than the default one are not prepared either. */
+  /** Clones that wait. */
   readonly poolSize: number;
   /** False: only what others have made is used; a single command would wait longer for a snapshot than for a boot. */
   readonly makesSnapshots: boolean;
+  /** False: none is made of its own accord, for other limits or in place of a damaged one, which only others would use. */
+  readonly makesSnapshotsOnDemand: boolean;
+  /** False: each clone goes on from its snapshot by itself; a template would serve a single execution. */
+  readonly keepsTemplates: boolean;
   readonly isBusy: () => boolean;
   readonly availableMb: () => number;
   readonly reserveMb: number;
@@ -50,7 +54,7 @@ export class WarmStart implements AsyncDisposable {
     this.#options = options;
     this.#profile = profileFor(options.defaultLimits);
     this.#snapshots = new Snapshots(options.context, options.store);
-    this.#clones = new CloneSource(options.context, options.poolSize > 0);
+    this.#clones = new CloneSource(options.context, options.keepsTemplates);
     this.#pool =
       options.poolSize === 0
         ? null
@@ -80,6 +84,8 @@ export class WarmStart implements AsyncDisposable {
       if (this.#options.makesSnapshots) await this.#snapshots.ensure(this.#profile);
       else await this.#snapshots.load(this.#profile);
       this.#problem = null;
+      const snapshot = this.#snapshots.get(this.#profile);
+      if (snapshot !== null) this.#clones.standBy(snapshot);
       this.#pool?.refill();
     } catch (error) {
       this.#problem = `no snapshot could be made: ${asGlasshouseError(error).message}`;
@@ -128,16 +134,15 @@ export class WarmStart implements AsyncDisposable {
   }
 
   gauges(): readonly BackendGauge[] {
-    if (this.#pool === null) return [];
     return [
-      { name: 'pool_ready', help: 'Clones that wait to be used.', value: this.#pool.ready },
+      { name: 'pool_ready', help: 'Clones that wait to be used.', value: this.#pool?.ready ?? 0 },
       { name: 'pool_size', help: 'Clones that shall wait at most.', value: this.#options.poolSize },
       {
         name: 'pool_templates',
         help: 'Machines that clones are copied from.',
         value: this.#clones.templates,
       },
-      { name: 'pool_failures', help: 'Clones that could not be made.', value: this.#pool.failures },
+      { name: 'pool_failures', help: 'Clones that could not be made.', value: this.#pool?.failures ?? 0 },
     ];
   }
 
@@ -170,9 +175,9 @@ export class WarmStart implements AsyncDisposable {
     }
   }
 
-  /** While no one waits for it, and only where a pool is kept: a single command would pay for what it never uses. */
+  /** While no one waits for it. */
   #prepareLater(profile: Profile): void {
-    if (this.#pool === null || !this.#snapshots.hasRoom) return;
+    if (!this.#options.makesSnapshotsOnDemand || !this.#snapshots.hasRoom) return;
     // Why it could not be made is told to who asks next; this execution boots.
     this.#snapshots.ensure(profile).catch((error: unknown) => {
       this.#problem = `no snapshot could be made: ${asGlasshouseError(error).message}`;

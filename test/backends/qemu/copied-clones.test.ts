@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { after, before, describe, it } from 'node:test';
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 
 import { QemuMonitor } from '../../../src/backends/qemu/qemu-monitor.js';
 import { type VmBackend } from '../../../src/backends/vm/vm-backend.js';
@@ -210,6 +210,37 @@ describe('clones that are copied from one monitor', { skip: reason, timeout: 300
   it('leave no process behind', async () => {
     await pooling.close();
     assert.deepEqual(childProcesses(), []);
+  });
+});
+
+describe('a template where no pool is kept', { skip: reason, timeout: 300_000 }, () => {
+  const backend = makeQemuBackend(scratch, { poolSize: 0, keepsTemplates: true, snapshotDirectory });
+
+  before(async () => {
+    await backend.prepare(never);
+  });
+
+  after(() => backend.close());
+
+  it('is copied for who asks', async () => {
+    while (templates(backend) === 0) await delay(10);
+    const handle = await backend.start(commandSpec(['sh', '-c', 'while :; do :; done']), never);
+    const { start, snapshot } = handle.origin;
+    assert.deepEqual([start, copies(template()).length], ['restored', 1]);
+    assert.equal(snapshot?.sha256, backend.describe().snapshot?.sha256);
+    await backend.kill(handle);
+    await backend.wait(handle);
+    await backend.cleanup(handle);
+  });
+
+  it('is made again when it was ended, and nobody notices', async () => {
+    const [first = 0] = childProcesses();
+    process.kill(first, 'SIGKILL');
+    while (templates(backend) > 0) await delay(10);
+    await assertRuns(backend);
+    while (templates(backend) === 0) await delay(10);
+    assert.notEqual(childProcesses()[0], first);
+    await assertRuns(backend);
   });
 });
 
