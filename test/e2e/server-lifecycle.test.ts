@@ -101,7 +101,7 @@ describe('a server that cannot start', TIME_LIMIT, () => {
 });
 
 describe('a server with clones that wait', TIME_LIMIT, () => {
-  const POOL = ['--pool-size', '2'];
+  const POOL = ['--pool-size', '2', '--templates', 'on'];
 
   async function poolIsFull(server: ServerProcess): Promise<void> {
     await until(async () =>
@@ -131,6 +131,18 @@ describe('a server with clones that wait', TIME_LIMIT, () => {
     const answer = await server.answer({ code: 'print(2+2)', fresh: true });
     const statement = (await server.getJson(`/receipts/${answer.receipt_id}?format=statement`)) as Statement;
     assert.equal(statement.predicate.execution.start, 'cold');
+  });
+
+  it('takes along what clones are copied from, also where none waits', async () => {
+    using installation = new Installation();
+    await using server = await ServerProcess.start(installation, ['--templates', 'on']);
+    await until(async () =>
+      (await server.getBytes('/metrics')).toString().includes('\nglasshouse_pool_templates 1\n'),
+    );
+    assert.equal((await server.answer({ code: 'print(2+2)' })).stdout, '4\n');
+    server.child.kill('SIGTERM');
+    assert.equal(await server.exited, 0);
+    assertNothingLeft(installation);
   });
 
   it('takes them along when it is killed', async () => {

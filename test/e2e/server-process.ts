@@ -47,10 +47,13 @@ export class ServerProcess implements AsyncDisposable {
     this.exited = exitOf(child);
   }
 
-  /** Starts one on a free port and resolves when it has said that it is ready. */
-  /** No clones wait unless `flags` say so: every machine that is there has a program. */
+  /**
+   * Starts one on a free port and resolves when it has said that it is ready. Nothing waits to be used unless `flags`
+   * say so: every machine that is there has a program.
+   */
   static async start(installation: Installation, flags: readonly string[] = []): Promise<ServerProcess> {
-    const child = spawnServer(installation, ['--port', '0', '--pool-size', '0', ...flags]);
+    const nothingWaits = ['--pool-size', '0', '--templates', 'off'];
+    const child = spawnServer(installation, ['--port', '0', ...nothingWaits, ...flags]);
     const log = { text: '' };
     child.stderr?.on('data', (chunk: Buffer) => (log.text += chunk.toString()));
     const { stdout } = child;
