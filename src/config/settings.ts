@@ -120,7 +120,7 @@ export const SETTINGS = {
   templates: choice(
     ['on', 'off'],
     'on',
-    'Whether the server clones an emulated machine by copying the process of one that stands by, in its memory of some 50 MB. `off`: each clone goes on from the snapshot by itself, which takes several times as long.',
+    'Whether the server clones an emulated machine by copying the process of one that stands by, in some 120 MB of memory. `off`: each clone goes on from the snapshot by itself, which takes several times as long.',
   ),
   pool_size: integer(
     (surroundings) => Math.min(16, Math.max(2, 2 * surroundings.cpuCount)),
