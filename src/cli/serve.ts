@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+
 import pino from 'pino';
 
 import { GlasshouseError } from '../base/errors.js';
@@ -14,6 +16,8 @@ const BYTES_PER_MIB = 1024 * 1024;
 
 /** `glasshouse serve`: resolves to the exit code once the server has been told to stop and has stopped. */
 export async function serve(services: Services, console: Console): Promise<number> {
+  // New objects of ours die young: room for more of them only stays resident, 30 MB of it after some hundred requests.
+  setFlagsFromString('--semi-space-growth-factor=1');
   const { config } = services;
   const stop = new StopSignals();
   const redactor = await services.redactor();

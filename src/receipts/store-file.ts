@@ -12,7 +12,7 @@ const BUSY_TIMEOUT_MS = 5_000;
 /** What the write-ahead log may keep on disk after a large transaction. */
 const JOURNAL_LIMIT_BYTES = 16 * 1024 * 1024;
 /** Of the database's pages, for each process; the system keeps the others in memory as long as there is room. */
-const CACHE_KIB = 4096;
+const CACHE_KIB = 2048;
 /**
  * Pages after which the write-ahead log goes into the database: those limits' worth. With SQLite's 1,000 the same few
  * pages of the indexes are written to the database, and synced, after every few receipts.
