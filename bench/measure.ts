@@ -63,5 +63,6 @@ export function printSamples(
 /** One line of a goal: what was asked for and what was reached. */
 export function printGoal(goal: string, reached: number, limit: number, unit: string): void {
   const verdict = reached <= limit ? 'reached' : 'NOT reached';
-  console.log(`goal: ${goal}: ${reached.toFixed(1)} ${unit} (at most ${limit} ${unit}) - ${verdict}`);
+  const shown = (value: number): string => (value < 1 ? value.toPrecision(2) : value.toFixed(1));
+  console.log(`goal: ${goal}: ${shown(reached)} ${unit} (at most ${shown(limit)} ${unit}) - ${verdict}`);
 }

@@ -47,13 +47,14 @@ static bool check(const struct options *options) {
 }
 
 bool options_parse(struct options *options, int argc, char **argv) {
-    *options = (struct options){8 << 20, 65536, 16384, MAX_ARGV_CHUNKS * ARGV_CHUNK, 0};
+    *options = (struct options){8 << 20, 65536, 16384, MAX_ARGV_CHUNKS * ARGV_CHUNK, 0, 0};
     struct option known[] = {
         {"--ring-bytes", &options->ring_bytes, 4096, 1u << 30},
         {"--file-records", &options->file_records, 1, 1u << 24},
         {"--peer-records", &options->peer_records, 1, 1u << 24},
         {"--argv-bytes", &options->argv_bytes, 0, MAX_ARGV_CHUNKS * ARGV_CHUNK},
         {"--gather-ms", &options->gather_ms, 0, 1000},
+        {"--first-way", &options->first_way, 0, 2},
     };
     for (int i = 1; i < argc; i += 2) {
         struct option *option = NULL;

@@ -11,6 +11,7 @@ struct options {
     uint32_t peer_records;
     uint32_t argv_bytes;
     uint32_t gather_ms; /* 0: every event comes as a frame of its own */
+    uint32_t first_way; /* enum way of objects.h: those before it are not tried */
 };
 
 /* False, with a message on stderr, for anything that is not documented. */

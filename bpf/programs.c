@@ -65,6 +65,19 @@ static void find_maps(struct programs *programs) {
     programs->followed = objects_map(objects, "followed");
     note_use(programs, programs->early ? "pid_hash" : "task_storage");
     note_use(programs, "ring_buffer");
+    if (objects->light != NULL) note_use(programs, "loader_program");
+}
+
+static int load_in_some_way(struct programs *programs, const struct options *options, bool follow_privileged) {
+    int error = 0;
+    for (enum way way = options->first_way; way < WAYS; way++) {
+        programs->early = way == WAY_EARLY;
+        error = objects_load(&programs->objects, way, options, follow_privileged);
+        /* What libbpf finds no memory for, the other variant finds none for either. */
+        if (error == 0 || (error == -ENOMEM && way == WAY_LIBBPF)) break;
+        objects_close(&programs->objects);
+    }
+    return error;
 }
 
 bool programs_load(struct programs *programs, const struct options *options, bool follow_privileged,
@@ -72,12 +85,7 @@ bool programs_load(struct programs *programs, const struct options *options, boo
     memset(programs, 0, sizeof(*programs));
     if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
         return fail(failure, STAGE_START, errno, "no_btf", "/sys/kernel/btf/vmlinux cannot be read");
-    int error = objects_load(&programs->objects, false, options, follow_privileged);
-    if (error != 0 && error != -ENOMEM) {
-        objects_close(&programs->objects);
-        programs->early = true;
-        error = objects_load(&programs->objects, true, options, follow_privileged);
-    }
+    int error = load_in_some_way(programs, options, follow_privileged);
     if (error == 0) {
         find_maps(programs);
         programs->counters = share_counters(&programs->objects);
@@ -96,9 +104,9 @@ static const struct {
 
 bool programs_attach(struct programs *programs, struct failure *failure) {
     for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++) {
-        struct bpf_program *program = objects_program(&programs->objects, hooks[i].program);
-        struct bpf_link *link = bpf_program__attach(program);
-        if (link == NULL) return fail(failure, STAGE_ATTACH, errno, "attach_refused", hooks[i].hook);
+        /* Without a name: where a program of this type belongs is part of it. */
+        int link = bpf_raw_tracepoint_open(NULL, objects_program(&programs->objects, hooks[i].program));
+        if (link < 0) return fail(failure, STAGE_ATTACH, link, "attach_refused", hooks[i].hook);
         programs->links[programs->link_count++] = link;
         note_use(programs, hooks[i].hook);
     }
@@ -160,16 +168,16 @@ bool programs_follow(struct programs *programs, uint32_t pid, struct failure *fa
 uint64_t programs_missed(const struct programs *programs) {
     uint64_t missed = 0;
     for (size_t i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++) {
-        struct bpf_program *program = objects_program(&programs->objects, hooks[i].program);
         struct bpf_prog_info info = {0};
         uint32_t size = sizeof(info);
-        if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) == 0) missed += info.recursion_misses;
+        int program = objects_program(&programs->objects, hooks[i].program);
+        if (bpf_obj_get_info_by_fd(program, &info, &size) == 0) missed += info.recursion_misses;
     }
     return missed;
 }
 
 void programs_detach(struct programs *programs) {
-    while (programs->link_count > 0) bpf_link__destroy(programs->links[--programs->link_count]);
+    while (programs->link_count > 0) close(programs->links[--programs->link_count]);
 }
 
 void programs_free(struct programs *programs) {

@@ -15,11 +15,9 @@
 #define MAX_LINKS 8
 #define MAX_USES 16
 
-struct bpf_link;
-
 struct programs {
     struct objects objects;
-    struct bpf_link *links[MAX_LINKS];
+    int links[MAX_LINKS]; /* descriptors */
     size_t link_count;
     uid_t started_by; /* the real user before privileges were dropped */
     bool early; /* the variant for kernels without task storage and bpf_loop */

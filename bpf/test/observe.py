@@ -44,6 +44,7 @@ def address(port, host='127.0.0.1'):
     return struct.pack('=H', 2) + struct.pack('>H', port) + socket.inet_aton(host) + bytes(8)
 
 
+KERNEL = tuple(int(part) for part in re.match(r'(\d+)\.(\d+)', os.uname().release).groups())
 LIBC = ctypes.CDLL(None)
 SYS_BPF, BPF_MAP_GET_FD_BY_ID = 321, 14
 
@@ -628,6 +629,37 @@ class Life(Watched):
                 return
             time.sleep(0.05)
         self.fail(f'{kind} {number} is still loaded')
+
+
+class Ways(Watched):
+    """What loads the programs changes nothing about what they see."""
+
+    def see(self, way, *uses):
+        program = "open('made', 'w').close()\ntry: open('missing')\nexcept OSError: pass"
+        frames = self.python(program, flags=['--first-way', way])
+        self.assertIn(self.inside + b'/made', paths(frames, how=3))
+        self.assertEqual(of_type(frames, 'open_failed')[-1]['errno'], 2)
+        self.assertEqual(of_type(frames, 'process_end')[0]['exit_code'], 0)
+        observer = Observer(BUILD, '--first-way', way)
+        loaded = observer.expect('loaded')
+        observer.process.stdin.close()
+        observer.read_all()
+        self.assertEqual([each for each in loaded['uses'] if '/' not in each], list(uses))
+
+    def test_the_kernel_fits_them_to_itself(self):
+        if KERNEL < (5, 17):
+            self.skipTest('needs Linux 5.17')
+        self.see('0', 'task_storage', 'ring_buffer', 'loader_program')
+
+    def test_libbpf_fits_them(self):
+        if KERNEL < (5, 17):
+            self.skipTest('needs Linux 5.17')
+        self.see('1', 'task_storage', 'ring_buffer')
+
+    def test_older_kernels_have_a_variant_of_their_own(self):
+        if os.readlink('/proc/self/ns/pid') != 'pid:[4026531836]':
+            self.skipTest('needs the first pid namespace')
+        self.see('2', 'pid_hash', 'ring_buffer')
 
 
 class Hold(Watched):
