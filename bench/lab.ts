@@ -10,7 +10,7 @@ import { BenchServer } from './server.js';
 const PROGRAM = { code: 'print(2+2)' };
 const STARTS = ['cold', 'restored', 'pooled'] as const;
 /** Stages of a receipt in which the monitor or its guest works and Glasshouse waits; the program's own time is nobody's. */
-const OF_OTHERS = ['vmm', 'kernel', 'clone', 'guest', 'program'];
+const OF_OTHERS = ['vmm', 'kernel', 'clone', 'guest', 'program', 'collect'];
 /** Runs before those that count: a server that has just started has not been compiled yet, and an emulator translates. */
 const WARM_UP_RUNS = 30;
 /** What Firecracker promises at most for itself, in MiB. */
@@ -23,7 +23,7 @@ interface Run {
   readonly totalMs: number;
   /** CPU time of the server itself, all threads: also for what it does beside the run, such as refilling its pool. */
   readonly cpuMs: number;
-  /** As the receipt names them, and `program`, `receipt`, `rest`. */
+  /** As the receipt names them, and `program`, `collect` (guest init sends what it left), `receipt`, `rest`. */
   readonly stages: ReadonlyMap<string, number>;
 }
 
@@ -89,6 +89,7 @@ async function runOnce(server: BenchServer, start: Start): Promise<Run> {
     Object.entries(boot).map(([name, micros]) => [name.replace(/_us$/, ''), micros / 1000]),
   );
   stages.set('program', timings['run_ms'] ?? 0);
+  stages.set('collect', timings['collect_ms'] ?? 0);
   stages.set('receipt', timings['receipt_ms'] ?? 0);
   stages.set('rest', totalMs - [...stages.values()].reduce((sum, value) => sum + value, 0));
   return { totalMs, cpuMs, stages };

@@ -125,9 +125,10 @@ class StageRecorder {
       request: (boot['request_us'] ?? 0) / 1000,
       'guest to release': (boot['guest_us'] ?? 0) / 1000,
       interpreter: timings['run_ms'] ?? 0,
+      'files back': timings['collect_ms'] ?? 0,
       receipt: timings['receipt_ms'] ?? 0,
     };
-    named['files back, HTTP, store'] = elapsed - Object.values(named).reduce((sum, value) => sum + value, 0);
+    named['HTTP, store'] = elapsed - Object.values(named).reduce((sum, value) => sum + value, 0);
     for (const [name, value] of Object.entries(named))
       this.#stages.set(name, [...(this.#stages.get(name) ?? []), value]);
   }

@@ -158,6 +158,8 @@ export interface ExecutionResult {
   readonly termination: Termination;
   /** Milliseconds from the first instruction to the end, by the host's monotonic clock. */
   readonly runMs: number;
+  /** Milliseconds from there until the environment had handed over what the program left. */
+  readonly collectMs: number;
   readonly resources: ResourceUsage | null;
   readonly outputFiles: readonly OutputFile[];
   /** False when the workspace could not be read back to its end; `outputFiles` is then what arrived. */

@@ -38,6 +38,8 @@ export interface CompletedExecution {
     readonly queueMs: number;
     readonly bootMs: number;
     readonly runMs: number;
+    /** From the program's end until what it left had come. */
+    readonly collectMs: number;
     readonly receiptMs: number;
     /** Stages inside bootMs, in milliseconds, in order. */
     readonly bootStages: Readonly<Record<string, number>>;

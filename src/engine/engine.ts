@@ -179,6 +179,7 @@ export class Engine {
         queueMs,
         bootMs: ended.bootMs,
         runMs: ended.result?.runMs ?? 0,
+        collectMs: ended.result?.collectMs ?? 0,
         receiptMs: now - receiptBegunAt,
         bootStages: ended.bootStages,
       },

@@ -47,7 +47,7 @@ export class ServerMetrics {
     });
     this.#stages = new Histogram({
       name: 'glasshouse_stage_duration_seconds',
-      help: 'Time that executions spent in each stage: queue, boot, run, receipt, and total.',
+      help: 'Time that executions spent in each stage: queue, boot, run, collect, receipt, and total.',
       labelNames: ['stage'],
       buckets: [...SECONDS],
       registers,
@@ -88,6 +88,7 @@ export class ServerMetrics {
       queue: timings.queueMs,
       boot: timings.bootMs,
       run: timings.runMs,
+      collect: timings.collectMs,
       receipt: timings.receiptMs,
       total: durationMs,
     };

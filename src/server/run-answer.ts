@@ -31,6 +31,7 @@ export function runAnswer(execution: CompletedExecution): RunAnswer {
       queue_ms: roundedMs(timings.queueMs),
       boot_ms: roundedMs(timings.bootMs),
       run_ms: roundedMs(timings.runMs),
+      collect_ms: roundedMs(timings.collectMs),
       receipt_ms: roundedMs(timings.receiptMs),
     },
     files: execution.files.map(fileAnswer),

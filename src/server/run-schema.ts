@@ -176,6 +176,7 @@ export const RunAnswer = Type.Object(
         queue_ms: Type.Number({ minimum: 0 }),
         boot_ms: Type.Number({ minimum: 0 }),
         run_ms: Type.Number({ minimum: 0 }),
+        collect_ms: Type.Number({ minimum: 0 }),
         receipt_ms: Type.Number({ minimum: 0 }),
       },
       STRICT,

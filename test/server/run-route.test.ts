@@ -56,7 +56,7 @@ describe('POST /run', () => {
       stderr_bytes: 0,
       stderr_truncated: false,
       duration_ms: 12,
-      timings: { queue_ms: 1, boot_ms: 2, run_ms: 3, receipt_ms: 4 },
+      timings: { queue_ms: 1, boot_ms: 2, run_ms: 3, collect_ms: 5, receipt_ms: 4 },
       files: [],
       files_complete: true,
     });

@@ -30,7 +30,7 @@ export const COMPLETED: CompletedExecution = {
   files: [],
   filesComplete: true,
   durationMs: 12,
-  timings: { queueMs: 1, bootMs: 2, runMs: 3, receiptMs: 4, bootStages: {} },
+  timings: { queueMs: 1, bootMs: 2, runMs: 3, collectMs: 5, receiptMs: 4, bootStages: {} },
   error: null,
 };
 

@@ -103,7 +103,7 @@ export class RunningProgram implements ExecutionHandle {
     await this.#outputDelivered();
     if (this.#failure !== null) throw this.#failure;
     // Node.js does not give out the rusage of a child (wait4(2)), and the /proc files of a dead process are gone.
-    return { termination, runMs, resources: null, outputFiles: [], outputFilesComplete: true };
+    return { termination, runMs, collectMs: 0, resources: null, outputFiles: [], outputFilesComplete: true };
   }
 
   /** As long as the sink takes, but bounded from kill() on, whether that came before the end or comes now. */

@@ -210,11 +210,12 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     }
     this.#stopTimers();
     this.#stdin.stop();
-    this.#endedAt ??= performance.now();
+    const collectedAt = performance.now();
+    this.#endedAt ??= collectedAt;
     this.#announceEnd();
     // A virgin guest served one program: there is nothing in it to shut down. Dispose ends it, after the answer.
     if (this.#delivery.failure !== null) throw this.#delivery.failure;
-    return this.#result(lost);
+    return this.#result(lost, this.#endedAt, collectedAt);
   }
 
   async #handle(message: GuestMessage): Promise<void> {
@@ -254,7 +255,7 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     }
   }
 
-  #result(lost: GlasshouseError | null): ExecutionResult {
+  #result(lost: GlasshouseError | null, endedAt: number, collectedAt: number): ExecutionResult {
     const exited = this.#exited;
     // A guest that broke the rules is not believed in anything it said before, and without room for what the
     // program left, its result cannot be handed over.
@@ -262,7 +263,8 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     const fallback = lost ?? new GlasshouseError('internal', 'The guest ended without a reason.');
     return {
       termination: believed === null ? { kind: 'lost', error: fallback } : terminationOf(believed),
-      runMs: (this.#endedAt ?? performance.now()) - this.#startedAt,
+      runMs: endedAt - this.#startedAt,
+      collectMs: collectedAt - endedAt,
       resources: believed === null ? null : resourcesOf(believed),
       outputFiles: this.#outputFiles.files,
       outputFilesComplete: this.#collected && this.#filesComplete,
