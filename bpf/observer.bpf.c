@@ -30,12 +30,12 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* Counts a transfer of a file or socket; `payload` is where the bytes lie, or 0. */
-static __always_inline void count_transfer(int descriptor, __u64 bytes, bool writes, __u64 payload) {
+/* Counts a transfer of a file or socket; `payload` is where the bytes lie, or 0. One copy of it: the verifier takes time. */
+__noinline int count_transfer(int descriptor, __u64 bytes, __u32 writes, __u64 payload) {
     struct socket_work *work = socket_work();
-    if (work == NULL || !find_file(descriptor, &work->open)) return;
-    if (find_socket(&work->open, &work->socket)) count_socket_io(bytes, writes, 0, payload);
-    else count_file((__u64)work->open.file, bytes, writes ? USE_WRITE : USE_READ);
+    if (work == NULL || !find_file(descriptor, &work->open)) return 0;
+    if (find_socket(&work->open, &work->socket)) return count_socket_io(bytes, writes, 0, payload);
+    return count_file((__u64)work->open.file, bytes, writes ? USE_WRITE : USE_READ);
 }
 
 static __always_inline int count_mapping(struct pt_regs *regs) {
