@@ -44,7 +44,14 @@ describe('GET /metrics', () => {
 
   it('counts executions by how they ended, and times each stage', async () => {
     await using counting = await startServer();
-    const timings = { queueMs: 3, bootMs: 40, runMs: 700, collectMs: 5, receiptMs: 2, bootStages: { kernel: 30, vmm: 10 } };
+    const timings = {
+      queueMs: 3,
+      bootMs: 40,
+      runMs: 700,
+      collectMs: 5,
+      receiptMs: 2,
+      bootStages: { kernel: 30, vmm: 10 },
+    };
     const error = { code: 'guest_lost', message: 'It ended.' } as const;
     counting.engine.behaviour = () => Promise.resolve({ ...COMPLETED, timings, durationMs: 750 });
     await (await counting.post({ code: 'pass' })).arrayBuffer();
