@@ -49,7 +49,7 @@ export class ClonePool implements AsyncDisposable {
   /** The last one could not be made: what has failed would fail again, until somebody wants one. */
   #isDiscouraged = false;
   #rest: NodeJS.Timeout | null = null;
-  /** What the last one took to make. Null: none was made yet. */
+  /** What the last one took to make. Null: none was made yet, and the first takes longest: a template comes before it. */
   #makingMs: number | null = null;
 
   constructor(options: ClonePoolOptions) {
@@ -144,7 +144,7 @@ export class ClonePool implements AsyncDisposable {
 
   /** True when it will probably be there before a clone that is begun now, which does without the rehearsal. */
   #isNearlyDone({ begunAt }: Coming): boolean {
-    return this.#makingMs === null || this.#options.now() - begunAt >= this.#makingMs * NEARLY_DONE;
+    return this.#makingMs !== null && this.#options.now() - begunAt >= this.#makingMs * NEARLY_DONE;
   }
 
   #restAWhile(): void {
