@@ -14,7 +14,7 @@ import { SetupError } from './setup-error.mjs';
  */
 
 /** The oldest Node.js that everything here works on. */
-export const OLDEST_NODE = [20, 11];
+export const OLDEST_NODE = [20, 12];
 
 /** @type {NodeRuntime} */
 export const thisRuntime = {

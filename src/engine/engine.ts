@@ -266,11 +266,11 @@ function captured({ request, ended }: RecordParts, stream: 'stdout' | 'stderr'):
 
 /** What the program left or changed: an input file that came back as it went in is no output. */
 function newFiles(request: ExecutionRequest, files: readonly OutputFile[]): readonly OutputFile[] {
+  if (files.length === 0) return files;
   // Keyed by the bytes of the path: two names that differ must not become one by being decoded.
   const key = (path: string | Uint8Array): string => Buffer.from(path).toString('latin1');
   const given = new Map(request.inputFiles.map((file) => [key(file.path), sha256(file.content)]));
-  if (request.program.kind === 'python')
-    given.set(PYTHON_CODE_FILE, sha256(Buffer.from(request.program.code)));
+  if (request.program.kind === 'python') given.set(PYTHON_CODE_FILE, sha256(request.program.code));
   return files.filter((file) => file.sha256 === null || given.get(key(file.path)) !== file.sha256);
 }
 

@@ -17,6 +17,8 @@ class StreamCapture {
   #keptBytes = 0;
   #totalBytes = 0;
   #cutOff = false;
+  /** Until something comes: what it says is asked for several times. */
+  #report: CaptureReport | null = null;
 
   constructor(policy: CapturePolicy) {
     this.#policy = policy;
@@ -34,16 +36,18 @@ class StreamCapture {
     this.#hash.update(taken);
     this.#totalBytes += taken.length;
     this.#keep(taken);
+    this.#report = null;
     return taken;
   }
 
   report(): CaptureReport {
-    return {
+    this.#report ??= {
       kept: Buffer.concat(this.#kept),
       totalBytes: this.#totalBytes,
       truncated: this.#cutOff || this.#totalBytes > this.#keptBytes,
       sha256: this.#hash.copy().digest('hex'),
     };
+    return this.#report;
   }
 
   #keep(bytes: Uint8Array): void {

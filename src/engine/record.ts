@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import os from 'node:os';
 
 import {
@@ -10,6 +9,7 @@ import {
 } from '../backends/backend.js';
 import { VERSION } from '../base/version.js';
 import { type Observed, type Unobserved } from '../profilers/profiler.js';
+import { sha256 } from '../receipts/crypto.js';
 import {
   type Artifacts,
   type Environment,
@@ -24,10 +24,6 @@ import { type EndedExecution } from './execution.js';
 import { type ExecutionRequest } from './request.js';
 
 const MICROSECONDS_PER_MS = 1000;
-
-function sha256(bytes: Uint8Array | string): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
 
 /** The receipt's `request`, without secrets; `stdinSha256` is known at the end only. */
 export function requestRecord(

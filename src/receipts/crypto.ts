@@ -7,6 +7,7 @@ import {
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
+  hash,
   type KeyObject,
   randomBytes,
   sign,
@@ -25,16 +26,14 @@ const SIGNATURE_BYTES: Readonly<Record<KeyAlgorithm, { readonly min: number; rea
   'ecdsa-p256': { min: 8, max: 72 },
 };
 
-/** Lower-case hexadecimal sha256 (FIPS 180-4). */
-export function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
+/** Lower-case hexadecimal sha256 (FIPS 180-4); of a text, that of its UTF-8. */
+export function sha256(bytes: Uint8Array | string): string {
+  return hash('sha256', bytes, 'hex');
 }
 
 /** The 32 bytes of the sha256 of all parts, one after the other. */
 export function sha256Bytes(...parts: readonly Uint8Array[]): Uint8Array {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part);
-  return hash.digest();
+  return hash('sha256', Buffer.concat(parts), 'buffer');
 }
 
 /** sha256 of bytes that come in pieces. */

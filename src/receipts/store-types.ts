@@ -3,7 +3,7 @@ import { type LogEntry } from './log-entry.js';
 import { type ExecutionStatus, type Statement } from './receipt.js';
 import { type SignedReceipt } from './statement.js';
 
-/** What is stored durably before a program starts. */
+/** What is recorded before a program starts. */
 export interface BegunExecution {
   readonly executionId: string;
   /** RFC 3339, UTC, milliseconds. */

@@ -18,6 +18,7 @@ import {
   type RetentionPolicy,
 } from './store-retention.js';
 import { prepared } from './store-statements.js';
+import { BackgroundSync } from './store-sync.js';
 import {
   type BegunExecution,
   type FinishedExecution,
@@ -58,18 +59,20 @@ type AppendAndLog = (
 
 /**
  * Receipts and what was stored beside them, in one SQLite file. Several processes may have it open at once. Every
- * method is synchronous and durable when it returns (WAL, synchronous=FULL), and throws a GlasshouseError:
- * `store_failed`, or `disk_full`.
+ * method is synchronous and, but for begin(), durable when it returns (WAL, synchronous=FULL), and throws a
+ * GlasshouseError: `store_failed`, or `disk_full`.
  */
 export class ReceiptStore implements Disposable {
   readonly #database: Database.Database;
   readonly #headMemory: HeadMemory;
+  readonly #sync: BackgroundSync;
   readonly #appendAndLog: Database.Transaction<AppendAndLog>;
   #log: StoredLog | null = null;
 
   private constructor(database: Database.Database, headMemory: HeadMemory) {
     this.#database = database;
     this.#headMemory = headMemory;
+    this.#sync = new BackgroundSync(`${database.name}-wal`);
     this.#appendAndLog = database.transaction<AppendAndLog>((finished, signer) => {
       const { refusals, stored } = appendFinished(database, finished);
       return { refusals, head: this.log.extend(signer, stored) };
@@ -96,19 +99,28 @@ export class ReceiptStore implements Disposable {
     return this.#log;
   }
 
-  /** Records, before the program starts, that it is about to: an execution never disappears without a trace. */
+  /**
+   * Records, before the program starts, that it is about to: an execution never disappears without a trace. The record
+   * outlives this process when this returns; a power cut it outlives some milliseconds later, for which nobody waits.
+   */
   begin(run: BegunExecution): void {
     asStoreError('record the start of an execution', () => {
-      prepared(this.#database, BEGIN).run(
-        run.executionId,
-        run.startedAt,
-        run.owner.pid,
-        run.owner.startTicks,
-        run.owner.bootId,
-        run.request,
-        run.execution,
-      );
+      this.#database.pragma('synchronous = NORMAL');
+      try {
+        prepared(this.#database, BEGIN).run(
+          run.executionId,
+          run.startedAt,
+          run.owner.pid,
+          run.owner.startTicks,
+          run.owner.bootId,
+          run.request,
+          run.execution,
+        );
+      } finally {
+        this.#database.pragma('synchronous = FULL');
+      }
     });
+    this.#sync.request();
   }
 
   /**
@@ -284,6 +296,7 @@ export class ReceiptStore implements Disposable {
   }
 
   close(): void {
+    this.#sync[Symbol.dispose]();
     this.#database.close();
     this.#headMemory[Symbol.dispose]();
   }

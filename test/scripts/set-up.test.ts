@@ -90,15 +90,15 @@ describe('installedPackages', () => {
 });
 
 describe('assertNodeVersion', () => {
-  it('takes Node.js 20.11 and later', () => {
-    for (const version of ['20.11.0', '20.19.2', '22.0.0', '24.21.0']) assertNodeVersion(version);
+  it('takes Node.js 20.12 and later', () => {
+    for (const version of ['20.12.0', '20.19.2', '22.0.0', '24.21.0']) assertNodeVersion(version);
   });
 
   it('refuses an older one', () => {
     for (const version of ['18.20.4', '20.10.0']) {
       assert.throws(() => {
         assertNodeVersion(version);
-      }, /needs Node.js 20.11/);
+      }, /needs Node.js 20.12/);
     }
   });
 });
