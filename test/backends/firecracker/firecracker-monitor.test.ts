@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { chmodSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 import { type FirecrackerOptions } from '../../../src/backends/firecracker/firecracker-monitor.js';
 import { type MachineRequest } from '../../../src/backends/vm/machine.js';
@@ -18,6 +20,7 @@ after(() => {
   scratch[Symbol.dispose]();
 });
 
+const INSPECTOR = fileURLToPath(new URL('unprivileged-inspector.js', import.meta.url));
 const BAD_FIRECRACKER = fileURLToPath(new URL('bad-firecracker.js', import.meta.url));
 const isRoot = process.getuid?.() === 0;
 const skipHelper = existsSync(hostHelper('keep-machine')) ? false : 'host/keep-machine is not built';
@@ -34,6 +37,23 @@ function script(text: string): string {
 function monitorOf(changes: Partial<FirecrackerOptions>): ReturnType<typeof makeMonitor> {
   const cellDirectory = join(scratch.make(`data-${(places += 1)}`), 'cells');
   return makeMonitor(scratch, { kvmDevice: '/dev/null', cellDirectory, ...changes });
+}
+
+/** How inspect() refuses these for a user who is not root and in no group. */
+async function refusalForNobody(
+  changes: Partial<FirecrackerOptions>,
+): Promise<{ readonly code: string | null; readonly message: string }> {
+  chmodSync(scratch.path, 0o755);
+  const options: FirecrackerOptions = {
+    binary: 'firecracker',
+    jailer: null,
+    keeper: hostHelper('keep-machine'),
+    cellDirectory: join(scratch.path, 'no-cells'),
+    kvmDevice: '/dev/null',
+    ...changes,
+  };
+  const { stdout } = await promisify(execFile)(process.execPath, [INSPECTOR, JSON.stringify(options)]);
+  return JSON.parse(stdout) as { code: string | null; message: string };
 }
 
 const says = (version: string): string => script(`echo ${version}`);
@@ -58,21 +78,21 @@ describe('looking for Firecracker', { timeout: 60_000 }, () => {
     });
   }
 
-  it('says so when KVM may not be used', { skip: isRoot && 'root may use everything' }, async () => {
+  it('says so when KVM may not be used', async () => {
     const kvmDevice = join(scratch.path, 'closed');
     writeFileSync(kvmDevice, '', { mode: 0o000 });
-    await assert.rejects(monitorOf({ binary: FIRECRACKER_1_16, kvmDevice }).inspect(), {
-      code: 'backend_unavailable',
-      message: /No permission.*group/,
-    });
+    const { code, message } = await refusalForNobody({ binary: FIRECRACKER_1_16, kvmDevice });
+    assert.equal(code, 'backend_unavailable');
+    assert.match(message, /No permission.*group/);
   });
 
-  it('does not take a jailer without root', { skip: isRoot && 'this is root' }, async () => {
-    const monitor = monitorOf({ binary: FIRECRACKER_1_16, jailer: says('Jailer v1.16.1') });
-    await assert.rejects(monitor.inspect(), {
-      code: 'backend_unavailable',
-      message: /needs root.*--no-jailer/,
+  it('does not take a jailer without root', async () => {
+    const { code, message } = await refusalForNobody({
+      binary: FIRECRACKER_1_16,
+      jailer: says('Jailer v1.16.1'),
     });
+    assert.equal(code, 'backend_unavailable');
+    assert.match(message, /needs root.*--no-jailer/);
   });
 
   const jailers: Readonly<Record<string, readonly [string, string, RegExp]>> = {
