@@ -20,6 +20,9 @@ import { type KeyAlgorithm, type PublicKey, publicKeyFromSpki } from './spki.js'
 /** What the signature function of OpenSSL calls the hash; Ed25519 has its own. */
 const DIGESTS: Readonly<Record<KeyAlgorithm, string | null>> = { ed25519: null, 'ecdsa-p256': 'sha256' };
 
+/** Up to this, waking another thread takes longer than the signature; beyond, it would hold up everybody else. */
+const SIGNED_AT_ONCE_BYTES = 64 * 1024;
+
 /** Ed25519: always 64 bytes. ECDSA: a SEQUENCE of two INTEGERs of at most 33 bytes. */
 const SIGNATURE_BYTES: Readonly<Record<KeyAlgorithm, { readonly min: number; readonly max: number }>> = {
   ed25519: { min: 64, max: 64 },
@@ -84,16 +87,21 @@ export function importPrivateKey(pem: string): PrivateKey {
     Uint8Array.from(createPublicKey(key).export({ type: 'spki', format: 'der' })),
   );
   const digest = DIGESTS[publicKey.algorithm];
+  const signNow = (message: Uint8Array): Uint8Array => Uint8Array.from(sign(digest, message, key));
   return {
     publicKey,
     sign: (message) =>
       new Promise((resolve, reject) => {
+        if (message.length <= SIGNED_AT_ONCE_BYTES) {
+          resolve(signNow(message));
+          return;
+        }
         sign(digest, message, key, (error, signature) => {
           if (error === null) resolve(Uint8Array.from(signature));
           else reject(error);
         });
       }),
-    signNow: (message) => Uint8Array.from(sign(digest, message, key)),
+    signNow,
   };
 }
 

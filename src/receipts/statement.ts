@@ -66,22 +66,11 @@ export function encodePayload(statement: Statement): Uint8Array {
  * without a receipt is noticed at once, a receipt that does not verify only when it is needed.
  */
 export async function signStatement(statement: Statement, signer: Signer): Promise<SignedReceipt> {
-  // Begun first: the signature is made on another thread meanwhile, and thrown away where the statement is no good.
-  const signing = SignedReceipt.sign(statement, signer);
-  try {
-    assertAcceptable(statement);
-  } catch (error) {
-    await Promise.allSettled([signing]);
-    throw error;
-  }
-  return signing;
-}
-
-function assertAcceptable(statement: Statement): void {
   const json: AsJson<Statement> = statement;
   const problem = findInconsistency(assertSchema(STATEMENT_SCHEMA, json, 'statement'));
   if (problem !== null)
     throw new GlasshouseError('receipt_invalid', `The receipt contradicts itself: ${problem}.`);
+  return SignedReceipt.sign(statement, signer);
 }
 
 function frozen<T>(value: T): T {

@@ -43,8 +43,8 @@ interface CheckpointRow {
 export class StoredLog {
   readonly #statements: ReturnType<typeof prepareStatements>;
   readonly #memory: HeadMemory;
-  /** The size of a tree that this connection has checked or made: what is appended to it needs no other look. */
-  #intactSize: number | null = null;
+  /** The end of a tree that this connection has checked or made: what is appended to it needs no other look. */
+  #intactEnd: LogEnd | null = null;
 
   constructor(database: Database.Database, memory: HeadMemory) {
     this.#statements = prepareStatements(database);
@@ -77,13 +77,7 @@ export class StoredLog {
    * same would sign a fork.
    */
   assertContinuable(signer: NoteSigner): void {
-    // In this order: whatever was remembered before, the database has.
-    const remembered = this.recall();
-    const latest = this.latest();
-    if (latest !== null) this.#assertIntact(latest);
-    const size = latest?.size ?? 0;
-    if (remembered !== null && isOf(signer, remembered)) this.#assertHas(remembered.checkpoint.head, size);
-    this.#intactSize = size;
+    this.#intactEnd = this.#continuableEnd(signer);
   }
 
   /**
@@ -93,21 +87,20 @@ export class StoredLog {
    */
   extend(signer: NoteSigner, stored: readonly PendingReceipt[]): string | null {
     const oldSize = this.latest()?.size ?? 0;
-    if (oldSize !== this.#intactSize) this.assertContinuable(signer);
-    let end: LogEnd = { size: oldSize, time: this.#timeOfEntry(oldSize - 1) };
+    let end = this.#intactEnd?.size === oldSize ? this.#intactEnd : this.#continuableEnd(signer);
     for (const page of this.#unlogged(oldSize, stored)) end = this.#append(page, end);
     const { size } = end;
     if (size === oldSize) return null;
     const head = { origin: signer.name, size, root: rootOf(size, this.readHash) };
     const note = signer.sign(encodeTreeHead(head));
     this.#statements.addCheckpoint.run(size, note);
-    this.#intactSize = size;
+    this.#intactEnd = end;
     return note;
   }
 
   /** Forgets what was appended in a transaction that did not come about. */
   rolledBack(): void {
-    this.#intactSize = null;
+    this.#intactEnd = null;
   }
 
   /**
@@ -151,6 +144,17 @@ export class StoredLog {
     if (hash === undefined) throw corrupt(`hash ${index} of level ${level} is missing`);
     return hash;
   };
+
+  /** What assertContinuable() throws; or the end that can be continued. */
+  #continuableEnd(signer: NoteSigner): LogEnd {
+    // In this order: whatever was remembered before, the database has.
+    const remembered = this.recall();
+    const latest = this.latest();
+    if (latest !== null) this.#assertIntact(latest);
+    const size = latest?.size ?? 0;
+    if (remembered !== null && isOf(signer, remembered)) this.#assertHas(remembered.checkpoint.head, size);
+    return { size, time: this.#timeOfEntry(size - 1) };
+  }
 
   /** By the page. Those that an older version has left out come before what was stored now, and are read. */
   *#unlogged(

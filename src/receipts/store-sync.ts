@@ -8,25 +8,42 @@ import { asGlasshouseError } from '../base/errors.js';
  */
 export class BackgroundSync implements Disposable {
   readonly #file: string;
+  readonly #delayMs: number;
   #descriptor: number | null = null;
-  #state: 'idle' | 'syncing' | 'once more' = 'idle';
+  #timer: NodeJS.Timeout | null = null;
+  #isSyncing = false;
   #isDisposed = false;
 
-  constructor(file: string) {
+  /** @param delayMs what is synced in so many milliseconds by somebody else need not be synced here. */
+  constructor(file: string, delayMs: number) {
     this.#file = file;
+    this.#delayMs = delayMs;
   }
 
   /** What is in the file now will be on the disk soon. That it cannot be is a warning; the next commit fails of it. */
   request(): void {
-    if (this.#isDisposed) return;
-    if (this.#state === 'idle') this.#begin();
-    else this.#state = 'once more';
+    if (this.#timer !== null || this.#isDisposed) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      // What came after it began is not on the disk when it ends.
+      if (this.#isSyncing) this.request();
+      else this.#begin();
+    }, this.#delayMs);
+    // Nobody has to stay for it: SQLite syncs what is closed.
+    this.#timer.unref();
+  }
+
+  /** Everything that is in the file is on the disk. */
+  synced(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
   }
 
   /** One that runs comes to its end. */
   [Symbol.dispose](): void {
     this.#isDisposed = true;
-    if (this.#state === 'idle') this.#close();
+    this.synced();
+    if (!this.#isSyncing) this.#close();
   }
 
   #begin(): void {
@@ -36,18 +53,12 @@ export class BackgroundSync implements Disposable {
       process.emitWarning(asGlasshouseError(thrown));
       return;
     }
-    this.#state = 'syncing';
+    this.#isSyncing = true;
     fdatasync(this.#descriptor, (error) => {
-      this.#end(error);
+      this.#isSyncing = false;
+      if (error !== null) process.emitWarning(asGlasshouseError(error));
+      if (this.#isDisposed) this.#close();
     });
-  }
-
-  #end(error: NodeJS.ErrnoException | null): void {
-    if (error !== null) process.emitWarning(asGlasshouseError(error));
-    const again = this.#state === 'once more';
-    this.#state = 'idle';
-    if (this.#isDisposed) this.#close();
-    else if (again) this.#begin();
   }
 
   #close(): void {

@@ -37,6 +37,8 @@ export type * from './store-types.js';
 const MAX_PAGE = 1_000;
 /** Whole receipts that each() holds: one may have megabytes. */
 const RECEIPTS_AT_ONCE = 16;
+/** A program that ends sooner has a receipt by then, and the commit of that brought everything to the disk. */
+const BEGUN_SYNC_DELAY_MS = 100;
 const BEGIN = `INSERT INTO executions
     (execution_id, started_at, owner_pid, owner_start_ticks, owner_boot_id, request, execution)
   VALUES (?, ?, ?, ?, ?, ?, ?)`;
@@ -72,7 +74,7 @@ export class ReceiptStore implements Disposable {
   private constructor(database: Database.Database, headMemory: HeadMemory) {
     this.#database = database;
     this.#headMemory = headMemory;
-    this.#sync = new BackgroundSync(`${database.name}-wal`);
+    this.#sync = new BackgroundSync(`${database.name}-wal`, BEGUN_SYNC_DELAY_MS);
     this.#appendAndLog = database.transaction<AppendAndLog>((finished, signer) => {
       const { refusals, stored } = appendFinished(database, finished);
       return { refusals, head: this.log.extend(signer, stored) };
@@ -101,7 +103,7 @@ export class ReceiptStore implements Disposable {
 
   /**
    * Records, before the program starts, that it is about to: an execution never disappears without a trace. The record
-   * outlives this process when this returns; a power cut it outlives some milliseconds later, for which nobody waits.
+   * outlives this process when this returns, and a power cut a tenth of a second later, for which nobody waits.
    */
   begin(run: BegunExecution): void {
     asStoreError('record the start of an execution', () => {
@@ -133,6 +135,7 @@ export class ReceiptStore implements Disposable {
     return asStoreError(STORING, () => {
       try {
         const { refusals, head } = this.#appendAndLog.immediate(finished, signer);
+        this.#sync.synced();
         if (head !== null) this.#headMemory.remember(head);
         return refusals;
       } catch (thrown) {

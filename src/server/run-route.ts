@@ -61,8 +61,10 @@ export function addRunRoute(
       const execution = await state.running.track(reply.raw, (signal) =>
         engine.run(executionRequest, signal),
       );
-      logExecution(request, execution);
-      metrics.countExecution(execution);
+      afterAnswer(reply, () => {
+        logExecution(request, execution);
+        metrics.countExecution(execution);
+      });
       return execution;
     } catch (thrown) {
       metrics.countRefusal(asGlasshouseError(thrown).code);
@@ -97,6 +99,12 @@ export function addRunRoute(
       return failure === null ? reply.send(runAnswer(execution)) : sendProblem(reply, failure);
     },
   );
+}
+
+/** Nobody waits for what is done then; who asks for the metrics after an answer finds it counted. */
+function afterAnswer({ raw }: FastifyReply, act: () => void): void {
+  if (raw.closed) act();
+  else raw.once('close', act);
 }
 
 /** Bytes that the body can take at most, as far as the header tells; a wrong header is refused later. */

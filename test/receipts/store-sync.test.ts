@@ -8,7 +8,10 @@ import { setImmediate } from 'node:timers/promises';
 
 import { BackgroundSync } from '../../src/receipts/store-sync.js';
 
+const DELAY_MS = 100;
+
 function aFile(t: TestContext): string {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
   const directory = mkdtempSync(path.join(os.tmpdir(), 'glasshouse-test-'));
   t.after(() => {
     rmSync(directory, { recursive: true });
@@ -18,7 +21,7 @@ function aFile(t: TestContext): string {
   return file;
 }
 
-/** Descriptors of this process that are open on the file. */
+/** Descriptors of this process that are open on the file: it is opened for the first sync. */
 function openOn(file: string): number {
   const targets = readdirSync('/proc/self/fd').map((name) => {
     try {
@@ -30,45 +33,66 @@ function openOn(file: string): number {
   return targets.filter((target) => target === file).length;
 }
 
-describe('a sync that nobody waits for', () => {
-  it('opens the file once, however often it is asked, and closes it in the end', async (t) => {
+describe('a sync that nobody waits for', { timeout: 20_000 }, () => {
+  it('comes after a while, opens the file once, and closes it in the end', async (t) => {
     const file = aFile(t);
-    const sync = new BackgroundSync(file);
-    assert.equal(openOn(file), 0);
-    for (let request = 0; request < 5; request += 1) {
+    const sync = new BackgroundSync(file, DELAY_MS);
+    for (let round = 0; round < 3; round += 1) {
       sync.request();
+      sync.request();
+      t.mock.timers.tick(DELAY_MS - 1);
+      assert.equal(openOn(file), Math.min(1, round));
+      t.mock.timers.tick(1);
+      assert.equal(openOn(file), 1);
       await setImmediate();
     }
-    assert.equal(openOn(file), 1);
     sync[Symbol.dispose]();
     while (openOn(file) > 0) await setImmediate();
   });
 
-  it('takes no request after it was disposed of', (t) => {
+  it('is left out when somebody else has synced meanwhile', (t) => {
     const file = aFile(t);
-    const sync = new BackgroundSync(file);
+    using sync = new BackgroundSync(file, DELAY_MS);
+    sync.request();
+    sync.synced();
+    t.mock.timers.tick(10 * DELAY_MS);
+    assert.equal(openOn(file), 0);
+    sync.request();
+    t.mock.timers.tick(DELAY_MS);
+    assert.equal(openOn(file), 1);
+  });
+
+  it('does not come any more after it was disposed of', (t) => {
+    const file = aFile(t);
+    const sync = new BackgroundSync(file, DELAY_MS);
+    sync.request();
     sync[Symbol.dispose]();
     sync.request();
+    t.mock.timers.tick(10 * DELAY_MS);
     assert.equal(openOn(file), 0);
   });
 
   it('warns of a file that is not there, and tries again when it is asked', async (t) => {
     const file = aFile(t);
     rmSync(file);
-    using sync = new BackgroundSync(file);
+    using sync = new BackgroundSync(file, DELAY_MS);
     const warned = once(process, 'warning');
     sync.request();
+    t.mock.timers.tick(DELAY_MS);
     assert.match(String((await warned)[0]), /ENOENT/);
     writeFileSync(file, 'something');
     sync.request();
+    t.mock.timers.tick(DELAY_MS);
     assert.equal(openOn(file), 1);
   });
 
-  it('warns of what the kernel refuses', async () => {
+  it('warns of what the kernel refuses', async (t) => {
+    aFile(t);
     // EINVAL: nothing is behind it that could be synced.
-    using sync = new BackgroundSync('/dev/null');
+    using sync = new BackgroundSync('/dev/null', DELAY_MS);
     const warned = once(process, 'warning');
     sync.request();
+    t.mock.timers.tick(DELAY_MS);
     assert.match(String((await warned)[0]), /EINVAL/);
   });
 });
