@@ -11,6 +11,8 @@ const MAX_ANSWER_BYTES = 65_536;
 const LONGEST_FAULT = 500;
 /** Between two attempts to reach an API that is not there yet. */
 const RETRY_MS = 2;
+/** For one attempt at least: to find that nobody is there takes a moment too, and must not pass for silence. */
+const SHORTEST_ATTEMPT_MS = 1_000;
 /** The socket does not exist yet, or its process does not listen yet. */
 const NOT_THERE_YET: readonly (string | null)[] = ['ENOENT', 'ECONNREFUSED'];
 /** errno 28 in words: what a monitor says when it cannot write a snapshot. */
@@ -35,7 +37,12 @@ export class FirecrackerApi implements Disposable {
       await this.#awaitSocket(deadline);
       const remainingMs = deadline - performance.now();
       try {
-        const answer = await this.#exchange('GET', '/version', null, Math.max(1, remainingMs));
+        const answer = await this.#exchange(
+          'GET',
+          '/version',
+          null,
+          Math.max(SHORTEST_ATTEMPT_MS, remainingMs),
+        );
         return versionOf(answer);
       } catch (error) {
         if (!NOT_THERE_YET.includes(systemErrorCode(error))) throw this.#failure('GET /version', error);
