@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -24,6 +25,7 @@ const cellDirectory = join(scratch.path, 'data', 'cells');
 const skip = await reasonToSkip(makeFirecrackerBackend(scratch, { jailed: false }));
 const firecracker = FIRECRACKER ?? '';
 let programs = 0;
+let copies = 0;
 
 after(() => {
   scratch[Symbol.dispose]();
@@ -74,6 +76,18 @@ function assertNothingLeft(): void {
   );
 }
 
+/** To make one takes most of a minute here: one is made, others begin with a copy of it. */
+const made = { directory: scratch.make('snapshots-versions'), other: '', ours: '' };
+
+/** A directory with a copy of one of these, under this name. */
+function directoryWith(original: string, name = original): string {
+  const directory = scratch.make(`snapshots-${(copies += 1)}`);
+  // With its holes.
+  const flags = ['--recursive', '--preserve=mode', '--sparse=always'];
+  execFileSync('cp', [...flags, join(made.directory, original), join(directory, name)]);
+  return directory;
+}
+
 function program(text: string): string {
   const file = join(scratch.path, `firecracker-${(programs += 1)}`);
   writeFileSync(file, `#!/bin/sh\n${text}\n`);
@@ -92,24 +106,20 @@ const otherVersion =
     : join(realOther, 'firecracker');
 
 describe('snapshots that another version of Firecracker made', { skip: skip ?? false }, () => {
-  const snapshots = scratch.make('snapshots-versions');
-  const made = { other: '', ours: '' };
-
   it('are not used: one is made anew, and the run succeeds', async () => {
-    const theirs = await runOnceOn(snapshots, { binary: otherVersion });
+    const theirs = await runOnceOn(made.directory, { binary: otherVersion });
     assert.equal(theirs.start, 'restored');
-    [made.other = ''] = readdirSync(snapshots);
-    const ours = await runOnceOn(snapshots);
+    [made.other = ''] = readdirSync(made.directory);
+    const ours = await runOnceOn(made.directory);
     assert.equal(ours.start, 'restored');
     assert.notEqual(ours.snapshot, theirs.snapshot);
-    made.ours = readdirSync(snapshots).find((key) => key !== made.other) ?? '';
+    made.ours = readdirSync(made.directory).find((key) => key !== made.other) ?? '';
     // Going back costs nothing: theirs is still there for them.
-    assert.deepEqual(await runOnceOn(snapshots, { binary: otherVersion }), theirs);
+    assert.deepEqual(await runOnceOn(made.directory, { binary: otherVersion }), theirs);
   });
 
   it('are found out under the name of our own', async () => {
-    const copied = scratch.make('snapshots-copied');
-    cpSync(join(snapshots, made.other), join(copied, made.ours), { recursive: true });
+    const copied = directoryWith(made.other, made.ours);
     const theirs = sha256(readFileSync(join(copied, made.ours, 'snapshot.json')));
     const { start, snapshot } = await runOnceOn(copied);
     assert.equal(start, 'restored');
@@ -118,8 +128,7 @@ describe('snapshots that another version of Firecracker made', { skip: skip ?? f
   });
 
   it('that also claim to be our own cost a boot at most, and no failure', async () => {
-    const forged = scratch.make('snapshots-forged');
-    cpSync(join(snapshots, made.other), join(forged, made.ours), { recursive: true });
+    const forged = directoryWith(made.other, made.ours);
     const file = join(forged, made.ours, 'snapshot.json');
     const manifest = parseSnapshotManifest(readFileSync(file, 'utf8'));
     writeFileSync(file, formatSnapshotManifest({ ...manifest, key: made.ours }));
@@ -134,10 +143,11 @@ describe('snapshots that another version of Firecracker made', { skip: skip ?? f
 
 describe('a snapshot of another processor', { skip: skip ?? false }, () => {
   it('is not used when its manifest says so, whatever its name is', async () => {
-    const snapshots = scratch.make('snapshots-processor');
+    const snapshots = directoryWith(made.ours);
     const first = await runOnceOn(snapshots);
-    const [key = ''] = readdirSync(snapshots);
-    const file = join(snapshots, key, 'snapshot.json');
+    assert.equal(first.start, 'restored');
+    assert.deepEqual(readdirSync(snapshots), [made.ours], 'the copy was as good as the original');
+    const file = join(snapshots, made.ours, 'snapshot.json');
     const manifest = parseSnapshotManifest(readFileSync(file, 'utf8'));
     // Of a processor there is nothing in a key but its part in the digest.
     writeFileSync(
@@ -147,7 +157,7 @@ describe('a snapshot of another processor', { skip: skip ?? false }, () => {
     const second = await runOnceOn(snapshots);
     assert.equal(second.start, 'restored');
     assert.notEqual(second.snapshot, first.snapshot);
-    assert.deepEqual(readdirSync(snapshots), [key]);
+    assert.deepEqual(readdirSync(snapshots), [made.ours]);
     assert.deepEqual(await runOnceOn(snapshots), second);
   });
 });
@@ -159,7 +169,7 @@ describe('a Firecracker that loads a snapshot', { skip: skip ?? false }, () => {
     const binary = program(`exec ${process.execPath} ${FAULTY_LOAD} ${fault} ${firecracker} "$@"`);
 
     it(`and ${fault} meanwhile costs a boot: the run succeeds`, async () => {
-      const snapshots = scratch.make(`snapshots-${fault}`);
+      const snapshots = directoryWith(made.ours);
       const backend = await open(snapshots, { binary });
       assert.notEqual(backend.describe().snapshot, null);
       assert.equal((await expectAnswer(backend)).start, 'cold');
@@ -171,7 +181,7 @@ describe('a Firecracker that loads a snapshot', { skip: skip ?? false }, () => {
 
   it('and dies for the pool is counted there, and holds up nobody', async () => {
     const binary = program(`exec ${process.execPath} ${FAULTY_LOAD} dies ${firecracker} "$@"`);
-    const backend = await open(scratch.make('snapshots-pool'), { binary }, 1);
+    const backend = await open(directoryWith(made.ours), { binary }, 1);
     const failures = (): number => backend.gauges().find(({ name }) => name === 'pool_failures')?.value ?? 0;
     while (failures() === 0) await delay(10);
     assert.equal((await expectAnswer(backend)).start, 'cold');
