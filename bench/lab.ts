@@ -11,8 +11,11 @@ const PROGRAM = { code: 'print(2+2)' };
 const STARTS = ['cold', 'restored', 'pooled'] as const;
 /** Stages of a receipt in which the monitor or its guest works and Glasshouse waits; the program's own time is nobody's. */
 const OF_OTHERS = ['vmm', 'kernel', 'clone', 'guest', 'program', 'collect'];
-/** Runs before those that count: a server that has just started has not been compiled yet, and an emulator translates. */
-const WARM_UP_RUNS = 30;
+/**
+ * Runs before those that count: an emulator translates, and the server's JavaScript is interpreted until it has run
+ * often enough, which shows most where all others need least. A boot takes seconds, of which that is little.
+ */
+const WARM_UP_RUNS: Readonly<Record<Start, number>> = { cold: 1, restored: 30, pooled: 100 };
 /** What Firecracker promises at most for itself, in MiB. */
 const PROMISED_MB = 5;
 const OWN_SHARE = 0.15;
@@ -27,13 +30,23 @@ interface Run {
   readonly stages: ReadonlyMap<string, number>;
 }
 
-/** Firecracker and QEMU side by side on one machine: cold, restored, pooled, beside python3 without any of it. */
-export async function benchLab(main: string, runs: number, backends: readonly string[]): Promise<void> {
+/**
+ * Firecracker and QEMU side by side on one machine: cold, restored, pooled, beside python3 without any of it.
+ *
+ * @param only some of these starts; all when empty.
+ */
+export async function benchLab(
+  main: string,
+  runs: number,
+  backends: readonly string[],
+  only: readonly string[],
+): Promise<void> {
+  const starts = STARTS.filter((start) => only.length === 0 || only.includes(start));
   const totals: Sample[] = [];
   for (const backend of backends) {
     const directory = await mkdtemp(path.join(os.tmpdir(), 'glasshouse-lab-'));
     try {
-      for (const start of STARTS) {
+      for (const start of starts) {
         const measured = await measure(main, ['--backend', backend, '--data-dir', directory], start, runs);
         totals.push({ name: `${backend}, ${start}`, values: measured.map(({ totalMs }) => totalMs) });
         printStages(`${backend}, ${start}`, measured);
@@ -61,9 +74,7 @@ async function measure(
     start === 'pooled' ? '1' : '0',
   ]);
   const measured: Run[] = [];
-  // A boot takes seconds, of which that is little.
-  const warmUpRuns = start === 'cold' ? 1 : WARM_UP_RUNS;
-  for (let run = -warmUpRuns; run < runs; run += 1) {
+  for (let run = -WARM_UP_RUNS[start]; run < runs; run += 1) {
     if (start === 'pooled') await server.poolIsFull();
     if (start === 'pooled' && run === 0) await printMonitors(server);
     const one = await runOnce(server, start);

@@ -1,7 +1,7 @@
 /**
  * `npm run bench [-- NAME...] [-- --runs N --boots N --receipts N --requests N --seconds N --soak N --stored N
  * --data-dir D --backends B,B]`: measures on this machine and prints ratios. Names: cold, cli, receipts, warm, boots, burst, observe,
- * soak, lab (Firecracker beside QEMU, where both can run a guest), reading (lists of a million receipts; D: a directory that is filled once and kept); the first four when none is given.
+ * soak, lab (Firecracker beside QEMU, where both can run a guest; --only cold,restored,pooled), reading (lists of a million receipts; D: a directory that is filled once and kept); the first four when none is given.
  * `npm run bench:observe [-- --only PART,PART --in-a-row N]`: docs/observation.md, "What it costs".
  */
 import { fileURLToPath } from 'node:url';
@@ -38,6 +38,7 @@ const { values, positionals } = parseArgs({
   },
 });
 
+const ONLY = values.only.split(',').filter((name) => name !== '');
 /** Each of them takes a minute. */
 const MOST_ROUNDS = 10;
 
@@ -54,9 +55,9 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
       main: MAIN,
       rounds: Math.min(MOST_ROUNDS, Number(values.runs)),
       runsInARow: Number(values['in-a-row']),
-      only: values.only.split(',').filter((name) => name !== ''),
+      only: ONLY,
     }),
-  lab: () => benchLab(MAIN, Number(values.runs), values.backends.split(',')),
+  lab: () => benchLab(MAIN, Number(values.runs), values.backends.split(','), ONLY),
   soak: () => benchSoak(MAIN, Number(values.soak)),
 };
 
