@@ -1,8 +1,10 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 
 import { lineOfDescent } from '../src/backends/firecracker/firecracker-process.js';
+import { BareHttp } from './bare-http.js';
 import { runPlainPython } from './cold.js';
 import { median, printGoal, printSamples, type Sample, timed } from './measure.js';
 import { BenchServer } from './server.js';
@@ -19,6 +21,8 @@ const WARM_UP_RUNS: Readonly<Record<Start, number>> = { cold: 1, restored: 30, p
 /** What Firecracker promises at most for itself, in MiB. */
 const PROMISED_MB = 5;
 const OWN_SHARE = 0.15;
+/** Between two requests to a server that has nothing else to do. */
+const BARE_PAUSE_MS = 300;
 
 type Start = (typeof STARTS)[number];
 
@@ -58,7 +62,19 @@ export async function benchLab(
   const plain: number[] = [];
   for (let run = 0; run < runs; run += 1) plain.push(await timed(runPlainPython));
   const python: Sample = { name: 'python3 -c', values: plain };
-  printSamples('POST /run', [...totals, python], python);
+  printSamples('POST /run', [...totals, await measureBareHttp(runs), python], python);
+}
+
+/** The part of the time of Glasshouse that any server on Node.js would take, at the pace of pooled runs. */
+async function measureBareHttp(runs: number): Promise<Sample> {
+  await using server = await BareHttp.start();
+  const values: number[] = [];
+  for (let run = -WARM_UP_RUNS.pooled; run < runs; run += 1) {
+    await delay(BARE_PAUSE_MS);
+    const ms = await timed(() => server.post(PROGRAM));
+    if (run >= 0) values.push(ms);
+  }
+  return { name: 'a request that does nothing', values };
 }
 
 /** `start`, as the receipt of every run must say. A server of its own, which finds what the one before it has made. */

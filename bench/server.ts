@@ -1,12 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import http from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { COLLECTS_GARBAGE } from './garbage-on-signal.js';
+import { type Answer, HttpClient } from './http-client.js';
 
 const GAUGE_INTERVAL_MS = 100;
 
@@ -20,18 +19,12 @@ export interface Holdings {
   readonly files: number;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly retryAfter: string | null;
-  readonly text: string;
-}
-
 /** The real server in a process of its own, with a data directory that vanishes with it. */
 export class BenchServer implements AsyncDisposable {
   readonly address: string;
   readonly #child: ChildProcess;
   readonly #directory: string;
-  readonly #agent = new http.Agent({ keepAlive: true });
+  readonly #client = new HttpClient();
 
   private constructor(address: string, child: ChildProcess, directory: string) {
     this.address = address;
@@ -63,16 +56,8 @@ export class BenchServer implements AsyncDisposable {
     return JSON.parse((await this.post(body)).text) as Record<string, unknown>;
   }
 
-  /** By the plainest client there is: its time counts as the server's. */
-  async post(body: object): Promise<Answer> {
-    const headers = { 'content-type': 'application/json' };
-    const request = http.request(`${this.address}/run`, { method: 'POST', headers, agent: this.#agent });
-    request.end(JSON.stringify(body));
-    const [response] = (await once(request, 'response')) as [http.IncomingMessage];
-    const chunks: Buffer[] = [];
-    for await (const chunk of response) chunks.push(chunk as Buffer);
-    const retryAfter = response.headers['retry-after'] ?? null;
-    return { status: response.statusCode ?? 0, retryAfter, text: Buffer.concat(chunks).toString() };
+  post(body: object): Promise<Answer> {
+    return this.#client.post(`${this.address}/run`, body);
   }
 
   /** What it holds at this moment. */
@@ -152,7 +137,7 @@ export class BenchServer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#agent.destroy();
+    this.#client[Symbol.dispose]();
     const ended = new Promise((resolve) => this.#child.once('exit', resolve));
     this.#child.kill('SIGTERM');
     await ended;
