@@ -135,8 +135,10 @@ export class ReceiptStore implements Disposable {
     return asStoreError(STORING, () => {
       try {
         const { refusals, head } = this.#appendAndLog.immediate(finished, signer);
-        this.#sync.synced();
-        if (head !== null) this.#headMemory.remember(head);
+        if (head !== null) {
+          this.#sync.synced();
+          this.#headMemory.remember(head);
+        }
         return refusals;
       } catch (thrown) {
         this.log.rolledBack();
