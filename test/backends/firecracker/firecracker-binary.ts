@@ -23,13 +23,20 @@ export function makeMonitor(
   changes: Partial<FirecrackerOptions> = {},
 ): FirecrackerMonitor {
   return new FirecrackerMonitor({
+    ...optionsIn(join(scratch.make('data'), 'cells')),
+    ...changes,
+  });
+}
+
+/** Over the real Firecracker, without a jail, with its cells in that directory. */
+export function optionsIn(cellDirectory: string): FirecrackerOptions {
+  return {
     binary: FIRECRACKER ?? 'firecracker',
     jailer: null,
     keeper: hostHelper('keep-machine'),
-    cellDirectory: join(scratch.make('data'), 'cells'),
+    cellDirectory,
     kvmDevice: '/dev/kvm',
-    ...changes,
-  });
+  };
 }
 
 /** The same with its cells in a directory that others share. */
@@ -37,13 +44,8 @@ export function makeMonitorIn(
   cellDirectory: string,
   options: { readonly jailed: boolean },
 ): FirecrackerMonitor {
-  return new FirecrackerMonitor({
-    binary: FIRECRACKER ?? 'firecracker',
-    jailer: options.jailed ? (JAILER ?? 'jailer') : null,
-    keeper: hostHelper('keep-machine'),
-    cellDirectory,
-    kvmDevice: '/dev/kvm',
-  });
+  const jailer = options.jailed ? (JAILER ?? 'jailer') : null;
+  return new FirecrackerMonitor({ ...optionsIn(cellDirectory), jailer });
 }
 
 /** Why no real Firecracker can be started here, whether or not it can run a guest; null when one can. */

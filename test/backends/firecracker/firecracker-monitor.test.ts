@@ -13,7 +13,7 @@ import { openAnonymousFile } from '../../../src/base/anonymous-file.js';
 import { hostHelper } from '../../../src/base/host-helper.js';
 import { type GuestImage } from '../../../src/images/locate.js';
 import { childProcesses, openDescriptors, ScratchDirectory } from '../../contract/subject.js';
-import { FIRECRACKER, makeMonitor, skipWithoutFirecracker } from './firecracker-binary.js';
+import { FIRECRACKER, makeMonitor, optionsIn, skipWithoutFirecracker } from './firecracker-binary.js';
 
 const scratch = new ScratchDirectory();
 after(() => {
@@ -45,10 +45,7 @@ async function refusalForNobody(
 ): Promise<{ readonly code: string | null; readonly message: string }> {
   chmodSync(scratch.path, 0o755);
   const options: FirecrackerOptions = {
-    binary: 'firecracker',
-    jailer: null,
-    keeper: hostHelper('keep-machine'),
-    cellDirectory: join(scratch.path, 'no-cells'),
+    ...optionsIn(join(scratch.path, 'no-cells')),
     kvmDevice: '/dev/null',
     ...changes,
   };
