@@ -13,7 +13,7 @@ import {
 import { KeySigner } from '../../src/receipts/signer.js';
 import { ed25519PublicKey, encodeSpkiPem, rawPublicKey } from '../../src/receipts/spki.js';
 import { KeyVerifier } from '../../src/receipts/verifier.js';
-import { privateKeyPem, SIGNER, utf8, VERIFIER } from './sample.js';
+import { privateKeyPem, RFC8032_TEST1_SEED, SIGNER, utf8, VERIFIER } from './sample.js';
 
 interface Vectors {
   readonly vectors: readonly Readonly<Record<'secret' | 'public' | 'message' | 'signature', string>>[];
@@ -45,6 +45,15 @@ describe('Ed25519: RFC 8032 section 7.1', () => {
       }
     });
   }
+
+  it('is made of a large message as of a small one, wherever that is done', async () => {
+    for (const length of [65_536, 65_537]) {
+      const message = new Uint8Array(length).fill(7);
+      const signature = await SIGNER.sign(message);
+      assert.equal(await VERIFIER.verify(message, signature), true);
+      assert.deepEqual(signature, importPrivateKey(privateKeyPem(RFC8032_TEST1_SEED)).signNow(message));
+    }
+  });
 
   it('refuses a signature whose scalar was made larger by the group order (section 5.1.7)', async () => {
     const order = (1n << 252n) + 27742317777372353535851937790883648493n;

@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { type Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
-const CHILD = fileURLToPath(new URL('child.js', import.meta.url));
+/** Compiled; to be run by Node.js. */
+export const CHILD = fileURLToPath(new URL('child.js', import.meta.url));
 
 /** Starts child.ts as a process of its own; its standard error is this process's. */
 export function startChild(...args: string[]): ChildProcessByStdio<null, Readable, null> {

@@ -1,36 +1,26 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 
 import { BackgroundSync } from '../../src/receipts/store-sync.js';
+import { openDescriptors } from '../contract/subject.js';
+import { temporaryDirectory } from './temporary-directory.js';
 
 const DELAY_MS = 100;
 
 function aFile(t: TestContext): string {
   t.mock.timers.enable({ apis: ['setTimeout'] });
-  const directory = mkdtempSync(path.join(os.tmpdir(), 'glasshouse-test-'));
-  t.after(() => {
-    rmSync(directory, { recursive: true });
-  });
-  const file = path.join(directory, 'written');
+  const file = join(temporaryDirectory(t), 'written');
   writeFileSync(file, 'something');
   return file;
 }
 
 /** Descriptors of this process that are open on the file: it is opened for the first sync. */
 function openOn(file: string): number {
-  const targets = readdirSync('/proc/self/fd').map((name) => {
-    try {
-      return readlinkSync(`/proc/self/fd/${name}`);
-    } catch {
-      return ''; // the one with which the directory was read
-    }
-  });
-  return targets.filter((target) => target === file).length;
+  return openDescriptors().filter((target) => target === file).length;
 }
 
 describe('a sync that nobody waits for', { timeout: 20_000 }, () => {
