@@ -88,6 +88,15 @@ function buildProgram(
     .version(VERSION)
     .exitOverride()
     .enablePositionalOptions()
+    .configureOutput({
+      outputError: (text) => {
+        for (const line of text
+          .replace(/^error: /, '')
+          .trimEnd()
+          .split('\n'))
+          console.note(line);
+      },
+    })
     .showHelpAfterError('(glasshouse --help says more)');
 
   const define = (
@@ -237,7 +246,7 @@ function defineRest(define: Define, program: Command): void {
       json: flags['json'] === true,
     }),
   )
-    .description('bring the release of Firecracker that this version was tested with')
+    .description('bring the release of Firecracker that this version is meant for')
     .option('--archive <file>', 'take it from this file, which you brought, instead of the network')
     .option(json, 'for programs');
   const image = program.command('image').description('the guest image').exitOverride();

@@ -173,7 +173,7 @@ function explain(console: Console, options: RunOptions, completed: CompletedExec
     case 'output_limit':
     case 'canceled':
     case 'infra_error':
-      if (completed.error !== null) console.note(completed.error.message);
+      if (completed.error !== null) console.note(`${completed.error.message} [${completed.error.code}]`);
   }
 }
 

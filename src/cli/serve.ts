@@ -4,8 +4,10 @@ import pino from 'pino';
 
 import { GlasshouseError } from '../base/errors.js';
 import { VERSION } from '../base/version.js';
+import { type Engine } from '../engine/engine.js';
 import { Retention } from '../engine/retention.js';
 import { redactLogLine } from '../redaction/redact-log.js';
+import { type BackendStatus } from '../server/dependencies.js';
 import { createServer } from '../server/server.js';
 import { type Console } from './console.js';
 import { type Services } from './services.js';
@@ -54,7 +56,7 @@ export async function serve(services: Services, console: Console): Promise<numbe
     store,
     log: store.log,
     encodeBundle: await services.bundleEncoder(),
-    backendStatus: () => ({ ready: true, detail: null, description }),
+    backendStatus: () => statusOf(engine),
     config,
     logger,
     version: VERSION,
@@ -71,6 +73,11 @@ export async function serve(services: Services, console: Console): Promise<numbe
   stop.release();
   logger.info('stopped');
   return 0;
+}
+
+function statusOf(engine: Engine): BackendStatus {
+  const detail = engine.whyUnavailable();
+  return { ready: detail === null, detail, description: engine.describeBackend() };
 }
 
 /** SIGTERM and SIGINT: the first asks for a graceful end, the second for an immediate one. */

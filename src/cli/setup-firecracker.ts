@@ -1,7 +1,7 @@
 import { type Console } from './console.js';
 import { type Services } from './services.js';
 
-/** `glasshouse setup firecracker`: brings the release that this version was tested with. */
+/** `glasshouse setup firecracker`: brings the release that this version is meant for. */
 export async function setUpFirecracker(
   services: Services,
   console: Console,

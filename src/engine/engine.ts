@@ -22,6 +22,7 @@ import { type EndedExecution, notStarted, runOnce } from './execution.js';
 import { Observation, withoutSecrets } from './observation.js';
 import { buildPredicate, executionRecord, type RecordParts, requestRecord } from './record.js';
 import { type ExecutionRequest, type InheritedHash } from './request.js';
+import { StartFailures } from './start-failures.js';
 
 /** Names of output files, all together, that one receipt lists. */
 const NAME_BUDGET_BYTES = 1024 * 1024;
@@ -47,6 +48,7 @@ interface Held {
 export class Engine {
   readonly #options: EngineOptions;
   readonly #admission: Admission;
+  readonly #startFailures = new StartFailures();
   readonly #releases = new Set<Promise<void>>();
 
   constructor(options: EngineOptions) {
@@ -83,6 +85,11 @@ export class Engine {
 
   describeBackend(): BackendDescription {
     return this.#options.backend.describe();
+  }
+
+  /** Why the next execution would probably not be started, for people; null when nothing speaks against it. */
+  whyUnavailable(): string | null {
+    return this.#startFailures.reason();
   }
 
   /**
@@ -139,6 +146,7 @@ export class Engine {
         ? await runOnce(backend, request, executionId, deadlineMs, signal, observation)
         : notStarted(request, refusal);
     held.ended = ended;
+    this.#startFailures.record(ended);
     const observed = await observation.finish();
     // By the monotonic clock, so that a step of the wall clock cannot make the end come before the start.
     const finishedAt = new Date(startedAt.getTime() + Math.round(performance.now() - begunAt));

@@ -40,7 +40,7 @@ const Health = Type.Object(
 );
 type Health = Static<typeof Health>;
 
-/** GET /health: 200 when a run would be started, 503 when not. */
+/** GET /health: 200 unless a run would probably not be started, then 503. */
 export function addHealthRoute(app: App, dependencies: ServerDependencies, state: ServerState): void {
   const startedAt = performance.now();
   const schema = {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { appendFileSync, cpSync, readdirSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 
+import { defaultImageDirectory } from '../../src/images/locate.js';
 import { type Statement } from '../../src/receipts/receipt.js';
 import { ended, Installation } from '../cli/command-line.js';
 import { ServerProcess, spawnServer, until } from './server-process.js';
@@ -97,6 +99,41 @@ describe('a server that cannot start', TIME_LIMIT, () => {
     const { code, stderr } = await ended(spawnServer(installation, ['--backend', 'process']));
     assert.equal(code, 2);
     assert.match(stderr, /--backend auto/);
+  });
+});
+
+describe('a server whose guest image is damaged while it serves', TIME_LIMIT, () => {
+  it('says that it is unavailable once three executions have failed, and is available when one has run', async () => {
+    using installation = new Installation();
+    const image = join(installation.directory, 'image');
+    cpSync(defaultImageDirectory(), image, { recursive: true });
+    const root = join(image, readdirSync(image).find((name) => name.startsWith('root-')) ?? '');
+    await using server = await ServerProcess.start(installation, [
+      '--image-dir',
+      image,
+      '--snapshots',
+      'off',
+    ]);
+    const health = async (): Promise<unknown> => {
+      const response = await fetch(`${server.url}/health`);
+      const { status, detail } = (await response.json()) as { status: string; detail: string | null };
+      return [response.status, status, detail];
+    };
+    const codeOf = async (): Promise<string> =>
+      ((await (await server.run({ code: 'print(1)' })).json()) as Problem).code;
+
+    appendFileSync(root, 'x');
+    assert.deepEqual(await health(), [200, 'ok', null]);
+    assert.deepEqual([await codeOf(), await codeOf(), await codeOf()], Array(3).fill('image_corrupt'));
+    assert.deepEqual(await health(), [
+      503,
+      'unavailable',
+      'No program of the last 3 executions could be started (image_corrupt); their receipts say why.',
+    ]);
+
+    truncateSync(root, statSync(root).size - 1);
+    assert.equal((await server.answer({ code: 'print("again")' })).stdout, 'again\n');
+    assert.deepEqual(await health(), [200, 'ok', null]);
   });
 });
 
