@@ -30,7 +30,7 @@ describe('the job of the lab', () => {
     const { status, stdout } = run(script);
     const words = stdout.trimEnd().split('\n');
     assert.equal(status, 0);
-    assert.deepEqual(words.slice(0, 2), ['--test', '--test-concurrency=1']);
+    assert.deepEqual(words.slice(0, 3), ['--test', '--test-concurrency=1', '--test-timeout=900000']);
     assert.deepEqual(words.slice(-files.length), files);
   });
 

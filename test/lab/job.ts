@@ -4,6 +4,9 @@ const REPORTERS = [
   ...['--test-reporter=./dist/test/lab/no-skips.js', '--test-reporter-destination=stderr'],
 ];
 
+/** Of one file, which takes some minutes: one that hangs is named, long before the lab is over. */
+const FILE_LIMIT_MS = 15 * 60_000;
+
 /** What the outer guest is booted for. */
 export type LabJob =
   | { readonly kind: 'tests'; readonly files: readonly string[] }
@@ -20,7 +23,7 @@ export function jobScript(job: LabJob, environment: readonly string[]): string {
 
 function jobCommand(job: LabJob): string {
   if (job.kind === 'shell') return job.command;
-  const flags = ['--test', '--test-concurrency=1', ...REPORTERS];
+  const flags = ['--test', '--test-concurrency=1', `--test-timeout=${FILE_LIMIT_MS}`, ...REPORTERS];
   return ['exec', 'node', ...flags, ...job.files].map(quoted).join(' ');
 }
 

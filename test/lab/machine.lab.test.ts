@@ -33,6 +33,11 @@ describe('the machine of the lab', () => {
     assert.equal(versions[0], versions[1]);
   });
 
+  it('runs no guest on its first processor, of which the emulator loses the state now and then', () => {
+    const { stdout } = spawnSync('grep', ['Cpus_allowed_list', '/proc/self/status'], { encoding: 'utf8' });
+    assert.equal(stdout, 'Cpus_allowed_list:\t1-2\n');
+  });
+
   it('boots our kernel under Firecracker', async () => {
     const image = await openImage(join(REPOSITORY, 'build', 'image'));
     const configuration = join(directory, 'vm.json');
