@@ -32,6 +32,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core.h"
+#include "io-uring.h"
 #include "parent.h"
 
 #define EXIT_FAILED 125
@@ -192,6 +194,8 @@ int main(int count, char **arguments) {
     bool contained = strcmp(arguments[4], "namespaces") == 0;
     if (parent_follow((pid_t)parent) < 0) return fail("the parent");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail("no new privileges");
+    if (core_refuse() < 0) return fail("no core");
+    if (io_uring_refuse() < 0) return fail("no io_uring");
     int directory = open(arguments[2], O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) return fail(arguments[2]);
     if (strcmp(arguments[next], "small-pages") == 0) {

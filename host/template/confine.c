@@ -14,6 +14,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../core.h"
+
 #define OPEN_FILES_MAX 256
 #define X32_SYSCALL_BIT 0x40000000
 
@@ -46,9 +48,8 @@ static int become(uid_t owner) {
 }
 
 static int limit_resources(void) {
-    const struct rlimit no_core = {0, 0};
     const struct rlimit files = {OPEN_FILES_MAX, OPEN_FILES_MAX};
-    if (setrlimit(RLIMIT_CORE, &no_core) < 0) return -1;
+    if (core_refuse() < 0) return -1;
     return setrlimit(RLIMIT_NOFILE, &files);
 }
 

@@ -19,12 +19,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../core.h"
 #include "../parent.h"
 #include "protocol.h"
 
@@ -96,8 +96,7 @@ static void give_away(const struct copy_request *request) {
 }
 
 static int end_by(int number) {
-    const struct rlimit no_core = {0, 0};
-    setrlimit(RLIMIT_CORE, &no_core);
+    core_refuse();
     signal(number, SIG_DFL);
     raise(number);
     return EXIT_FAILED;

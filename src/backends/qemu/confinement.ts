@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 
 import { freshUser } from '../vm/unprivileged-user.js';
 
@@ -32,7 +32,7 @@ const NAMESPACES = ['unshare', '--net', '--ipc', '--uts', '--'] as const;
  * another user, give all privileges up and refuse most system calls before they go on (host/template/confine.c).
  */
 export function templateConfinement(): readonly [string, ...string[]] {
-  const limits = ['prlimit', '--core=0', `--nofile=${MAX_OPEN_FILES_OF_TEMPLATE}`] as const;
+  const limits = ['prlimit', noCore(), `--nofile=${MAX_OPEN_FILES_OF_TEMPLATE}`] as const;
   return process.getuid?.() === 0 ? [...NAMESPACES, ...limits] : limits;
 }
 
@@ -42,7 +42,7 @@ export function templateConfinement(): readonly [string, ...string[]] {
  * kernel when Glasshouse dies. The tools are util-linux, which every Debian has.
  */
 export function confinement(needsKvm: boolean): Confinement {
-  const limits = ['prlimit', '--core=0', `--nofile=${MAX_OPEN_FILES}`] as const;
+  const limits = ['prlimit', noCore(), `--nofile=${MAX_OPEN_FILES}`] as const;
   const always = ['--no-new-privs', '--inh-caps=-all', '--pdeathsig', 'KILL'];
   if (process.getuid?.() !== 0) {
     return {
@@ -59,4 +59,14 @@ export function confinement(needsKvm: boolean): Confinement {
     prefix: [...NAMESPACES, ...limits, 'setpriv', ...user, ...always, ...WHILE_WE_LIVE],
     notes: [],
   };
+}
+
+/**
+ * One byte is less than any core, and the one limit at which the kernel hands none to a program either (fs/coredump.c).
+ * Who may not raise a limit of 0 stays with that.
+ */
+function noCore(): string {
+  const limits = readFileSync('/proc/self/limits', 'latin1');
+  const isRaisable = process.getuid?.() === 0 || !/^Max core file size +\S+ +0 /m.test(limits);
+  return `--core=${isRaisable ? 1 : 0}`;
 }

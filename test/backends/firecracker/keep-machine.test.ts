@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -105,6 +106,20 @@ describe('keeping a machine', { skip, timeout: 60_000 }, () => {
       assert.equal(await kept.output, 'kernel');
       assert.equal(statSync(join(kept.directory, place)).ino, (await file.stat()).ino);
     }
+  });
+
+  it('lets nobody have a core of it, and keeps it from io_uring, which filters of system calls do not see', async () => {
+    const script = [
+      'import ctypes, os, resource',
+      'libc = ctypes.CDLL(None, use_errno=True)',
+      '# io_uring_setup, _enter and _register, and what is beside them: pidfd_send_signal, open_tree',
+      'answers = [libc.syscall(number, -1, 0, 0, 0, 0, 0) and ctypes.get_errno() for number in range(424, 429)]',
+      'print(resource.getrlimit(resource.RLIMIT_CORE), answers)',
+    ].join('\n');
+    const python = spawnSync('sh', ['-c', 'command -v python3'], { encoding: 'utf8' }).stdout.trim();
+    const { EPERM, EBADF, EFAULT } = constants.errno;
+    const output = await keep([python, '-c', script]).output;
+    assert.equal(output, `(1, 1) [${[EBADF, EPERM, EPERM, EPERM, EFAULT].join(', ')}]\n`);
   });
 
   it('hands the command no descriptor', async () => {

@@ -60,7 +60,7 @@ describe('a QEMU with a running guest', { skip: skipUnlessRoot ?? false }, () =>
       }
       assert.match(readFileSync(`/proc/${pid}/net/dev`, 'latin1'), /^[^\n]*\n[^\n]*\n *lo:[^\n]*\n$/);
       assert.equal(readFileSync(`/proc/${pid}/environ`, 'latin1'), `PATH=${process.env['PATH'] ?? ''}\0`);
-      assert.match(readFileSync(`/proc/${pid}/limits`, 'latin1'), /Max core file size +0 +0/);
+      assert.match(readFileSync(`/proc/${pid}/limits`, 'latin1'), /Max core file size +1 +1/);
       assert.equal(readlinkSync(`/proc/${pid}/cwd`), '/');
     } finally {
       await backend.cleanup(handle);
