@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { type Writable } from 'node:stream';
 
 import { GlasshouseError, systemErrorCode } from './errors.js';
 
@@ -28,6 +29,14 @@ export interface CompletedProcess {
   readonly signal: NodeJS.Signals | null;
   readonly stdout: Buffer;
   readonly stderr: Buffer;
+}
+
+/**
+ * Sends SIGKILL to a child, if there is one: Node.js sends it to our whole process group (kill(2), pid 0) for a child that
+ * could not be started, until it has said so.
+ */
+export function killChild(child: ChildProcess): void {
+  if (child.pid !== undefined) child.kill('SIGKILL');
 }
 
 /**
@@ -62,8 +71,10 @@ export async function runToCompletion(
           run.fail(new GlasshouseError('tool_failed', `${command} did not end within ${timeoutMs} ms.`));
         }, timeoutMs);
   // A child that ends without reading its input breaks the pipe; its exit code tells what happened.
-  child.stdin.on('error', () => undefined);
-  child.stdin.end(options.stdin);
+  // One that could not be started for want of descriptors has no streams.
+  const stdin = child.stdin as Writable | undefined;
+  stdin?.on('error', () => undefined);
+  stdin?.end(options.stdin);
   try {
     return await run.completed;
   } finally {

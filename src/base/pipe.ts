@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, constants, openSync, readSync, readlinkSync } from 'node:fs';
 
+import { killChild } from './child-process.js';
 import { GlasshouseError, asGlasshouseError, systemErrorCode } from './errors.js';
 
 /** Which end of a pipe stays in this process. */
@@ -40,7 +41,7 @@ export async function makePipes(ends: readonly OwnEnd[]): Promise<Pipe[]> {
     await readiness(donor, ended);
     return openAll(`/proc/${donor.pid ?? 0}/fd`, ends);
   } finally {
-    donor.kill('SIGKILL');
+    killChild(donor);
     // Only then is nobody else connected to the pipes.
     await ended;
   }

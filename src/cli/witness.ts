@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { killChild } from '../base/child-process.js';
+
 /** What a witness can notice. */
 export type WitnessedSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP' | 'SIGQUIT' | 'SIGWINCH';
 
@@ -64,7 +66,7 @@ export class Witness implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#child.kill('SIGKILL');
+    killChild(this.#child);
     await this.#exited;
     this.#child.stdin?.destroy();
     this.#child.stdout?.destroy();

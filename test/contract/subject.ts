@@ -16,7 +16,13 @@ import { ProcessBackend } from '../../src/backends/process/process-backend.js';
 import { MARKER_VARIABLE } from '../../src/backends/process/process-tree.js';
 import { QemuMonitor, type QemuOptions } from '../../src/backends/qemu/qemu-monitor.js';
 import { type GuestTimeouts } from '../../src/backends/vm/guest-execution.js';
-import { type Accelerator, type VirtualMachineMonitor } from '../../src/backends/vm/machine.js';
+import { BootDeadline } from '../../src/backends/vm/boot-deadline.js';
+import {
+  type Accelerator,
+  type MachineRequest,
+  type VirtualMachine,
+  type VirtualMachineMonitor,
+} from '../../src/backends/vm/machine.js';
 import { VmBackend } from '../../src/backends/vm/vm-backend.js';
 import { hostHelper } from '../../src/base/host-helper.js';
 import { asGlasshouseError } from '../../src/base/errors.js';
@@ -87,6 +93,15 @@ export function commandSpec(
     fresh: false,
     ...changes,
   };
+}
+
+/** Has a monitor start a machine, as nobody does who would give up on it. */
+export async function launch(
+  monitor: VirtualMachineMonitor,
+  request: MachineRequest,
+): Promise<VirtualMachine> {
+  using deadline = new BootDeadline(never, 120_000);
+  return await monitor.launch(request, deadline);
 }
 
 export interface QemuParts {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 
 import { lineOfDescent } from '../../src/backends/firecracker/firecracker-process.js';
+import { type BootDeadline } from '../../src/backends/vm/boot-deadline.js';
 import {
   type MachineRequest,
   type MachineShape,
@@ -45,9 +46,9 @@ export class ReachableMonitor implements VirtualMachineMonitor {
     return this.#real.launchTemplate(request);
   }
 
-  async launch(request: MachineRequest): Promise<VirtualMachine> {
+  async launch(request: MachineRequest, deadline: BootDeadline): Promise<VirtualMachine> {
     const before = childProcesses();
-    const machine = await this.#real.launch(request);
+    const machine = await this.#real.launch(request, deadline);
     const [pid] = childProcesses().filter((child) => !before.includes(child));
     assert.ok(pid !== undefined, 'the monitor runs');
     this.onLaunched?.(lineOfDescent(pid).at(-1) ?? pid);

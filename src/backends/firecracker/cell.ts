@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/errors.js';
 import { isAlive, thisProcess } from '../../base/process-identity.js';
+import { emptyDirectory } from '../../base/remove-tree.js';
 
 /** Characters of a boot's id that are in a name: the jailer takes names of 64. */
 const BOOT_ID_LENGTH = 18;
@@ -74,7 +75,7 @@ export class Cell implements AsyncDisposable {
     throw new GlasshouseError('vmm_failed', 'The state of a frozen machine is unreasonably large or empty.');
   }
 
-  /** When nothing runs here any more. Idempotent. */
+  /** When nothing runs here any more. Idempotent; what cannot be removed is left for the next sweep. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isGone) return;
     this.#isGone = true;
@@ -83,19 +84,32 @@ export class Cell implements AsyncDisposable {
   }
 }
 
-/** Removes what processes have left that are gone: also the cgroups of their machines. */
-export async function sweepCells(base: string): Promise<void> {
+/**
+ * Removes what processes have left that are gone: also the cgroups of their machines. Resolves to what could not be
+ * removed, a line each: what a machine has left must not keep others from starting.
+ */
+export async function sweepCells(base: string): Promise<readonly string[]> {
+  const problems: string[] = [];
   for (const program of await readdir(base)) {
     for (const name of await readdir(path.join(base, program))) {
-      if (isAbandoned(name)) await removeCell(path.join(base, program, name));
+      if (!isAbandoned(name)) continue;
+      await removeCell(path.join(base, program, name)).catch((error: unknown) => {
+        // Not the message, which has names in it that the machine chose.
+        problems.push(`the cell ${name}, which a machine has left, could not be removed (${codeOf(error)})`);
+      });
     }
   }
+  return problems;
 }
 
-/** The cell and its cgroup. One of which the cgroup is still in use keeps its name, for the next sweep. */
+/**
+ * The cgroup first: one that can be removed has no process left that could write to the cell. Where it is still in use,
+ * the cell keeps its name for the next sweep.
+ */
 async function removeCell(directory: string): Promise<void> {
-  await rm(path.join(directory, 'root'), { recursive: true, force: true });
-  if (await removeCgroup(path.basename(directory))) await rm(directory, { recursive: true, force: true });
+  const hasEnded = await removeCgroup(path.basename(directory));
+  await emptyDirectory(directory);
+  if (hasEnded) await rm(directory, { recursive: true, force: true });
 }
 
 /** False: something has been in it for too long. */
@@ -114,6 +128,10 @@ async function removeCgroup(name: string): Promise<boolean> {
     await sleep(CGROUP_RETRY_MS);
   }
   return false;
+}
+
+function codeOf(error: unknown): string {
+  return systemErrorCode(error) ?? asGlasshouseError(error).code;
 }
 
 function newName(): string {

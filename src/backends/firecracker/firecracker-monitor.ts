@@ -3,11 +3,11 @@ import { accessSync, constants } from 'node:fs';
 import { type FileHandle, readFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { type Readable } from 'node:stream';
 
 import { GlasshouseError, systemErrorCode } from '../../base/errors.js';
 import { findProgram } from '../../base/find-program.js';
 import { makeDirectory } from '../../base/directory.js';
+import { type BootDeadline } from '../vm/boot-deadline.js';
 import { openImagePart } from '../vm/image-part.js';
 import {
   type MachineRequest,
@@ -16,12 +16,13 @@ import {
   type VirtualMachine,
   type VirtualMachineMonitor,
 } from '../vm/machine.js';
+import { outputOf } from '../vm/monitor-streams.js';
 import { processorIdentity } from '../vm/processor.js';
 import { freshUser } from '../vm/unprivileged-user.js';
 import { Cell, sweepCells } from './cell.js';
 import { FirecrackerProcess } from './firecracker-process.js';
 import { hostFindings } from './host-guide.js';
-import { enableCgroups, freeCommand, jailedCommand, whyNoCgroups } from './jail.js';
+import { boundsSwap, enableCgroups, freeCommand, jailedCommand, whyNoCgroups } from './jail.js';
 import { bootActions, cloneAction, FILES } from './machine-setup.js';
 import { assertSafeJailer, assertSupported, versionOf } from './versions.js';
 
@@ -91,7 +92,7 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
     return Promise.resolve(null);
   }
 
-  async launch(request: MachineRequest): Promise<VirtualMachine> {
+  async launch(request: MachineRequest, deadline: BootDeadline): Promise<VirtualMachine> {
     const programs = await this.#inspected();
     const cell = await Cell.create(this.#options.cellDirectory, path.basename(programs.firecracker));
     let machine: FirecrackerProcess;
@@ -101,7 +102,7 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
       await cell[Symbol.asyncDispose]();
       throw error;
     }
-    await machine.begin(request.memory.kind === 'clone' ? [cloneAction()] : bootActions(request));
+    await machine.begin(request.memory.kind === 'clone' ? [cloneAction()] : bootActions(request), deadline);
     return machine;
   }
 
@@ -138,7 +139,12 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
     const command =
       jailer === null
         ? freeCommand(firecracker, cell.name)
-        : jailedCommand({ ...jail, jailer, hasCgroups: whyNoCgroups() === null });
+        : jailedCommand({
+            ...jail,
+            jailer,
+            hasCgroups: whyNoCgroups() === null,
+            boundsSwap: boundsSwap(),
+          });
     const files = given.map(({ name, how }, index) => `${FIRST_FD + index}:${how}:${name}`);
     const mode = jailer === null ? 'exec' : 'namespaces';
     // A clone's memory is a file, for which there are none: huge pages would only fill the stacks of Firecracker's
@@ -149,13 +155,9 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
       [String(process.pid), cell.root, String(user), mode, ...pages, ...files, '--', ...command],
       { env: {}, cwd: '/', stdio: ['ignore', 'pipe', 'pipe', ...given.map(({ file }) => file.fd)] },
     );
-    const { stdout, stderr } = child as { stdout: Readable | null; stderr: Readable | null };
-    if (stdout === null || stderr === null) {
-      child.kill('SIGKILL');
-      throw new GlasshouseError('vmm_failed', 'Firecracker was started without its streams.');
-    }
+    const running = Object.assign(child, outputOf(child, 'Firecracker'));
     const to = request.memory.kind === 'clone' ? 'frozen guest' : 'booting guest';
-    return new FirecrackerProcess(Object.assign(child, { stdout, stderr }), cell, to);
+    return new FirecrackerProcess(running, cell, to, mode === 'namespaces');
   }
 
   #inspected(): Promise<Programs> {
@@ -179,8 +181,9 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
     }
     requireKvm(kvmDevice);
     makeDirectory(cellDirectory, 0o700);
-    await sweepCells(cellDirectory);
-    const facts = { version: `Firecracker ${version.text}`, notes: notesOf(jailer !== null) };
+    const left = await sweepCells(cellDirectory);
+    const notes = [...notesOf(jailer !== null), ...left];
+    const facts = { version: `Firecracker ${version.text}`, notes };
     return { firecracker, jailer, facts };
   }
 }

@@ -2,7 +2,9 @@ import { type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { type Duplex, type Readable } from 'node:stream';
 
+import { killChild } from '../../base/child-process.js';
 import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/errors.js';
+import { type BootDeadline, bringUp } from '../vm/boot-deadline.js';
 import { type MachineEnd, type VirtualMachine } from '../vm/machine.js';
 import { isProcessStopped } from '../vm/stopped.js';
 import { lastWords, Tail } from '../vm/tail.js';
@@ -14,6 +16,8 @@ import { type LinkTo, VsockLink } from './vsock-link.js';
 
 /** Within which a Firecracker that was started must answer for the first time. */
 const API_TIMEOUT_MS = 15_000;
+/** Within which a namespace must be empty whose first process was killed, before the one that watches it is, too. */
+const NAMESPACE_END_MS = 5_000;
 
 /** One running Firecracker with the cell that it lives in. */
 export class FirecrackerProcess implements VirtualMachine {
@@ -22,6 +26,7 @@ export class FirecrackerProcess implements VirtualMachine {
   readonly #child: ChildProcess;
   readonly #cell: Cell;
   readonly #api: FirecrackerApi;
+  readonly #isContained: boolean;
   readonly #messages: Tail;
   /** With Firecracker's own log, which names what a guest looks for in vain. */
   readonly #console: Tail;
@@ -29,14 +34,19 @@ export class FirecrackerProcess implements VirtualMachine {
   #isPaused = false;
   #destroyed: Promise<void> | null = null;
 
-  /** Takes ownership of the program that was just spawned (host/keep-machine), and of the cell. */
+  /**
+   * Takes ownership of the program that was just spawned (host/keep-machine), and of the cell. `isContained`: it watches
+   * the first process of a PID namespace, and is not Firecracker itself.
+   */
   constructor(
     child: ChildProcess & { readonly stdout: Readable; readonly stderr: Readable },
     cell: Cell,
     to: LinkTo,
+    isContained: boolean,
   ) {
     this.#child = child;
     this.#cell = cell;
+    this.#isContained = isContained;
     this.#messages = new Tail(child.stderr);
     this.#console = new Tail(child.stdout);
     this.ended = new Promise((resolve) => {
@@ -59,14 +69,17 @@ export class FirecrackerProcess implements VirtualMachine {
     });
   }
 
-  /** Throws `vmm_failed` with what Firecracker said last; the machine is gone then. */
-  async begin(actions: Iterable<Action>): Promise<void> {
+  /** Throws `vmm_failed`, or what the deadline says, with what Firecracker said last; the machine is gone then. */
+  async begin(actions: Iterable<Action>, deadline: BootDeadline): Promise<void> {
     try {
-      await this.#api.awaitReady(API_TIMEOUT_MS);
-      await this.#api.performAll(actions);
+      await bringUp(this, deadline, async () => {
+        await this.#api.awaitReady(API_TIMEOUT_MS);
+        await this.#api.performAll(actions);
+      });
     } catch (error) {
       await this.destroy();
       const failure = asGlasshouseError(error, 'vmm_failed');
+      if (failure.code === 'canceled') throw failure;
       const { description, lastWords: words } = await this.ended;
       const detail = words === '' ? description : `${description}; last words: ${words}`;
       throw new GlasshouseError(failure.code, `${failure.message} (${detail})`, { cause: error });
@@ -107,8 +120,19 @@ export class FirecrackerProcess implements VirtualMachine {
   }
 
   destroy(): Promise<void> {
-    this.#destroyed ??= this.#kill().then(() => this.#cell[Symbol.asyncDispose]());
+    this.#destroyed ??= this.#kill().then(() => this.#removeCell());
     return this.#destroyed;
+  }
+
+  /** The machine is gone, whatever becomes of its cell: that must not cost anybody the receipt of what ran in it. */
+  async #removeCell(): Promise<void> {
+    try {
+      await this.#cell[Symbol.asyncDispose]();
+    } catch (error) {
+      // The next sweep tries again. Not the message, which has names in it that the machine chose.
+      const reason = systemErrorCode(error) ?? asGlasshouseError(error).code;
+      process.emitWarning(`The cell ${this.#cell.name} of a Firecracker could not be removed (${reason}).`);
+    }
   }
 
   /** To Firecracker itself, the last of its line. */
@@ -118,18 +142,50 @@ export class FirecrackerProcess implements VirtualMachine {
     const hasEnded = new GlasshouseError('vmm_failed', 'Firecracker has ended.');
     if (firecracker === undefined) return Promise.reject(hasEnded);
     try {
-      process.kill(firecracker, signal);
-      return Promise.resolve();
+      return isSent(signal, firecracker) ? Promise.resolve() : Promise.reject(hasEnded);
     } catch (error) {
-      return Promise.reject(systemErrorCode(error) === 'ESRCH' ? hasEnded : asGlasshouseError(error));
+      return Promise.reject(asGlasshouseError(error));
     }
   }
 
   async #kill(): Promise<void> {
-    if (!this.#hasExited()) this.#child.kill('SIGKILL');
-    this.link.destroy();
-    await this.ended;
+    const patience = setTimeout(() => {
+      killChild(this.#child);
+    }, NAMESPACE_END_MS);
+    try {
+      if (!this.#hasExited()) this.#killAll();
+      this.link.destroy();
+      await this.ended;
+    } finally {
+      clearTimeout(patience);
+    }
     this.#api[Symbol.dispose]();
+  }
+
+  /**
+   * By the first process of its namespace, where it has one: the kernel ends all the others before that one is gone
+   * (pid_namespaces(7)), and the one that watches says so. To kill that one first would tell us of its end alone, and
+   * what is left would still write to the cell while we remove it.
+   */
+  #killAll(): void {
+    const first = this.#firstOfNamespace();
+    if (first === undefined || !isSent('SIGKILL', first)) {
+      killChild(this.#child);
+      return;
+    }
+    // Somebody may have stopped it; it could not see the end then.
+    this.#child.kill('SIGCONT');
+  }
+
+  #firstOfNamespace(): number | undefined {
+    const { pid } = this.#child;
+    if (!this.#isContained || pid === undefined) return undefined;
+    try {
+      return lineOfDescent(pid)[1];
+    } catch {
+      // Nothing can be opened any more (EMFILE): it is ended all the same, by the process that watches it.
+      return undefined;
+    }
   }
 
   #hasExited(): boolean {
@@ -138,6 +194,17 @@ export class FirecrackerProcess implements VirtualMachine {
 
   #describe(how: string): MachineEnd {
     return { description: `Firecracker ${how}`, lastWords: lastWords([this.#messages, this.#console]) };
+  }
+}
+
+/** False: there is no such process any more. */
+function isSent(signal: NodeJS.Signals, pid: number): boolean {
+  try {
+    process.kill(pid, signal);
+    return true;
+  } catch (error) {
+    if (systemErrorCode(error) === 'ESRCH') return false;
+    throw error;
   }
 }
 

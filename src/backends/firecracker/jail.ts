@@ -1,4 +1,4 @@
-import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 import { systemErrorCode } from '../../base/errors.js';
 import { type MachineShape } from '../vm/machine.js';
@@ -29,6 +29,8 @@ export interface JailOptions {
   /** Size of the largest file that the machine may write to. */
   readonly fileBytes: number;
   readonly hasCgroups: boolean;
+  /** Whether a cgroup can bound how much of it the kernel may swap out. */
+  readonly boundsSwap: boolean;
 }
 
 /**
@@ -36,14 +38,14 @@ export interface JailOptions {
  * namespaces are those that it is started in, because a jailer that makes them leaves nobody behind to watch.
  */
 export function jailedCommand(options: JailOptions): string[] {
-  const { jailer, firecracker, base, name, user, shape, fileBytes, hasCgroups } = options;
+  const { jailer, firecracker, base, name, user, shape, fileBytes, hasCgroups, boundsSwap } = options;
   return [
     jailer,
     ...['--id', name, '--exec-file', firecracker, '--chroot-base-dir', base],
     ...['--uid', String(user), '--gid', String(user)],
     ...['--resource-limit', `no-file=${MAX_OPEN_FILES}`],
     ...['--resource-limit', `fsize=${Math.max(fileBytes, shape.memoryMb * MIB)}`],
-    ...(hasCgroups ? cgroupArguments(shape) : []),
+    ...(hasCgroups ? cgroupArguments(shape, boundsSwap) : []),
     ...['--', ...FIRECRACKER_ARGUMENTS],
   ];
 }
@@ -53,8 +55,10 @@ export function freeCommand(firecracker: string, name: string): string[] {
   return [firecracker, '--id', name, ...FIRECRACKER_ARGUMENTS];
 }
 
-function cgroupArguments({ cpus, memoryMb }: MachineShape): string[] {
+function cgroupArguments({ cpus, memoryMb }: MachineShape, boundsSwap: boolean): string[] {
   const settings = [
+    // Memory that was swapped out would not count, and what guests hold would be on a disk.
+    ...(boundsSwap ? ['memory.swap.max=0'] : []),
     `memory.max=${(memoryMb + VMM_MEMORY_MB) * MIB}`,
     `pids.max=${MAX_THREADS}`,
     // One more than the guest has: the devices are served beside it.
@@ -71,14 +75,21 @@ function cgroupArguments({ cpus, memoryMb }: MachineShape): string[] {
  * the way, or that gives us no hierarchy to write to, refuses, which whyNoCgroups() then says.
  */
 export function enableCgroups(root: string = CGROUP_ROOT): void {
-  if (whyNoCgroups(root) === null) return;
   try {
-    writeFileSync(`${root}/cgroup.subtree_control`, CONTROLLERS.map((name) => `+${name}`).join(' '), {
-      flag: 'r+',
-    });
+    if (whyNoCgroups(root) !== null) {
+      const controllers = CONTROLLERS.map((name) => `+${name}`).join(' ');
+      writeFileSync(`${root}/cgroup.subtree_control`, controllers, { flag: 'r+' });
+    }
+    // The jailer would make it with the first machine; what its files are is asked before that.
+    mkdirSync(`${root}/${CGROUP_PARENT}`, { recursive: true });
   } catch (error) {
     if (systemErrorCode(error) === null) throw error;
   }
+}
+
+/** False where the kernel does not account for swap. */
+export function boundsSwap(root: string = CGROUP_ROOT): boolean {
+  return existsSync(`${root}/${CGROUP_PARENT}/memory.swap.max`);
 }
 
 /** Why machines get no cgroup here; null when they do. */

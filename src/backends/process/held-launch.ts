@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 
+import { killChild } from '../../base/child-process.js';
 import { GlasshouseError, systemErrorCode } from '../../base/errors.js';
 import { inheritedDescriptors } from '../../base/inherited-descriptors.js';
 import { type Hold } from '../backend.js';
@@ -83,7 +84,7 @@ class HeldCommand {
   async giveUp(): Promise<void> {
     this.#gate.destroy();
     if (this.child.exitCode === null && this.child.signalCode === null) {
-      this.child.kill('SIGKILL');
+      killChild(this.child);
       await this.#ended;
     }
   }

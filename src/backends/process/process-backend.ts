@@ -1,3 +1,4 @@
+import { killChild } from '../../base/child-process.js';
 import { GlasshouseError, asGlasshouseError } from '../../base/errors.js';
 import {
   type BackendDescription,
@@ -73,7 +74,7 @@ export class ProcessBackend implements ExecutionBackend {
     try {
       return new RunningProgram(program, spec, { lookup, pipes, spawn: clock() });
     } catch (error) {
-      program.child.kill('SIGKILL');
+      killChild(program.child);
       throw asGlasshouseError(error);
     }
   }

@@ -5,6 +5,7 @@ import path from 'node:path';
 
 import { runToCompletion } from '../../base/child-process.js';
 import { asGlasshouseError, GlasshouseError } from '../../base/errors.js';
+import { type BootDeadline, bringUp } from '../vm/boot-deadline.js';
 import { openImagePart } from '../vm/image-part.js';
 import {
   type Accelerator,
@@ -76,7 +77,7 @@ export class QemuMonitor implements VirtualMachineMonitor {
     return JSON.stringify([version, processor, boot, clone]);
   }
 
-  async launch(request: MachineRequest): Promise<VirtualMachine> {
+  async launch(request: MachineRequest, deadline: BootDeadline): Promise<VirtualMachine> {
     const { image, memory, accelerator } = request;
     const [command, ...leading] = confinement(accelerator === 'kvm').prefix;
     const own = await this.#arguments({ ...request, memory: memory.kind }, true);
@@ -99,7 +100,7 @@ export class QemuMonitor implements VirtualMachineMonitor {
       ],
     });
     const machine = QemuProcess.adopt(child, receiver);
-    if (memory.kind === 'clone') await machine.resume();
+    if (memory.kind === 'clone') await bringUp(machine, deadline, () => machine.resume());
     return machine;
   }
 

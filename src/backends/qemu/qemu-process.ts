@@ -1,8 +1,10 @@
 import { type ChildProcess } from 'node:child_process';
 import { type Duplex, type Readable } from 'node:stream';
 
+import { killChild } from '../../base/child-process.js';
 import { GlasshouseError } from '../../base/errors.js';
 import { type MachineEnd, type VirtualMachine } from '../vm/machine.js';
+import { outputOf } from '../vm/monitor-streams.js';
 import { isProcessStopped } from '../vm/stopped.js';
 import { lastWords, Tail } from '../vm/tail.js';
 import { CONTROL_FD, LINK_FD, STATE_FD } from './command-line.js';
@@ -54,13 +56,11 @@ export class QemuProcess implements VirtualMachine {
 
   /** Takes ownership of a QEMU that was just spawned. */
   static adopt(child: ChildProcess, receiver: StateReceiver | null): QemuProcess {
+    const { stdout, stderr } = outputOf(child, 'QEMU');
     const link = child.stdio[LINK_FD] as Duplex | null | undefined;
     const control = (child.stdio as readonly unknown[])[CONTROL_FD] as Duplex | null | undefined;
-    if (child.stdout === null || child.stderr === null || link === null || link === undefined) {
-      child.kill('SIGKILL');
-      throw new GlasshouseError('vmm_failed', 'QEMU was started without its streams.');
-    }
-    return new QemuProcess(child, child.stdout, child.stderr, link, control ?? null, receiver);
+    if (!link) throw new GlasshouseError('internal', 'QEMU was spawned without a guest link.');
+    return new QemuProcess(child, stdout, stderr, link, control ?? null, receiver);
   }
 
   /** The emulator is not the process that was spawned, which stands for it. */
@@ -126,7 +126,7 @@ export class QemuProcess implements VirtualMachine {
   }
 
   async destroy(): Promise<void> {
-    if (!this.#hasExited()) this.#child.kill('SIGKILL');
+    if (!this.#hasExited()) killChild(this.#child);
     this.link.destroy();
     await this.ended;
     await this.#receiver?.[Symbol.asyncDispose]();

@@ -4,7 +4,13 @@ import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/
 import { writeFileAtomically } from '../../base/atomic-file.js';
 import { GuestConnection } from '../../guest-link/connection.js';
 import { type GuestImage } from '../../images/locate.js';
-import { type Accelerator, type VirtualMachine, type VirtualMachineMonitor } from './machine.js';
+import { BootDeadline } from './boot-deadline.js';
+import {
+  type Accelerator,
+  type MachineRequest,
+  type VirtualMachine,
+  type VirtualMachineMonitor,
+} from './machine.js';
 import { type WorkspaceImages } from './workspace-image.js';
 
 const PROBE_MEMORY_MB = 160;
@@ -98,14 +104,16 @@ async function readChoice(
 
 async function bootGuest(search: AcceleratorSearch, accelerator: Accelerator): Promise<void> {
   await using workspace = await search.workspaces.create(PROBE_DISK_MB);
-  const machine = await search.monitor.launch({
+  using deadline = new BootDeadline(search.signal, BOOT_MS);
+  const request: MachineRequest = {
     accelerator,
     memoryMb: PROBE_MEMORY_MB,
     cpus: 1,
     image: search.image,
     workspace,
     memory: { kind: 'own' },
-  });
+  };
+  const machine = await search.monitor.launch(request, deadline);
   using patience = new Patience(machine, SILENCE_MS[accelerator]);
   try {
     await awaitHello(machine, AbortSignal.any([search.signal, patience.signal]));

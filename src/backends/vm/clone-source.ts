@@ -1,4 +1,5 @@
 import { asGlasshouseError } from '../../base/errors.js';
+import { type BootDeadline } from './boot-deadline.js';
 import { rehearse, restoreClone, restoreRehearsedClone } from './clone.js';
 import { CloneTemplate } from './clone-template.js';
 import { type Guest } from './guest.js';
@@ -46,14 +47,14 @@ export class CloneSource implements AsyncDisposable {
     void this.#ensure(snapshot);
   }
 
-  /** One that goes on at once. Throws `vmm_failed`. */
-  async forExecution(snapshot: Snapshot): Promise<Guest> {
+  /** One that goes on at once. Throws `vmm_failed`, or what the deadline says. */
+  async forExecution(snapshot: Snapshot, deadline: BootDeadline): Promise<Guest> {
     const template = this.#standing.get(snapshot.identity.sha256);
     const copy = template === undefined ? null : await this.#copy(snapshot, template, 'restored');
     if (copy !== null) return copy;
     // For the next one.
     this.standBy(snapshot);
-    return restoreClone(this.#context, snapshot);
+    return restoreClone(this.#context, snapshot, deadline);
   }
 
   /** One that has rehearsed and is paused. Throws what a boot throws. */

@@ -1,6 +1,7 @@
 import { type FileHandle } from 'node:fs/promises';
 
 import { asGlasshouseError } from '../../base/errors.js';
+import { BootDeadline } from './boot-deadline.js';
 import { clonedGuest, type Guest } from './guest.js';
 import { type MachineRequest } from './machine.js';
 import { CLONE_REHEARSALS, rehearseProgram } from './rehearsal.js';
@@ -8,20 +9,27 @@ import { type Snapshot } from './snapshot.js';
 import { type SnapshotContext } from './snapshot-builder.js';
 
 const MIB = 1024 * 1024;
+/** A clone for the pool is made for whoever comes. */
+const NOBODY = new AbortController().signal;
 
-/** Starts a machine that goes on from the snapshot; nobody has used it and nobody else will. Throws `vmm_failed`. */
-export function restoreClone(context: SnapshotContext, snapshot: Snapshot): Promise<Guest> {
-  return restore(context, snapshot, 'restored');
+/** Starts a machine that goes on from the snapshot; nobody has used it and nobody else will. Throws what launching does. */
+export function restoreClone(
+  context: SnapshotContext,
+  snapshot: Snapshot,
+  deadline: BootDeadline,
+): Promise<Guest> {
+  return restore(context, snapshot, 'restored', deadline);
 }
 
 async function restore(
   context: SnapshotContext,
   snapshot: Snapshot,
   start: 'restored' | 'pooled',
+  deadline: BootDeadline,
 ): Promise<Guest> {
   await using workspace = await context.workspaces.copy(snapshot.workspace);
   await using state = await snapshot.openState();
-  const machine = await context.monitor.launch(cloneRequest(context, snapshot, workspace, state));
+  const machine = await context.monitor.launch(cloneRequest(context, snapshot, workspace, state), deadline);
   return clonedGuest(machine, snapshot.link, { start, snapshot: snapshot.identity });
 }
 
@@ -44,7 +52,8 @@ export function cloneRequest(
 
 /** One that has a rehearsal behind it, and is paused. Throws what a boot throws. */
 export async function restoreRehearsedClone(context: SnapshotContext, snapshot: Snapshot): Promise<Guest> {
-  const guest = await restore(context, snapshot, 'pooled');
+  using deadline = new BootDeadline(NOBODY, context.timeoutMs);
+  const guest = await restore(context, snapshot, 'pooled', deadline);
   await rehearse(context, snapshot, guest, CLONE_REHEARSALS);
   return guest;
 }

@@ -12,6 +12,7 @@ import {
   type ResourceUsage,
   type Termination,
 } from '../backend.js';
+import { type BootDeadline } from './boot-deadline.js';
 import { type Guest } from './guest.js';
 import { describeExecution, startFailure, StdinFeeder, suitsHeldInterpreter } from './guest-session.js';
 import { type VirtualMachine } from './machine.js';
@@ -25,7 +26,7 @@ const MIB = 1024 * 1024;
 const WATCH_INTERVAL_MS = 500;
 
 export interface GuestTimeouts {
-  /** From the launch to guest init's first word. */
+  /** One attempt to bring a guest up, from before its launch to the program's first instruction. */
   readonly bootMs: number;
   /** From a request to stop, or from the program's end, until all output must have arrived. */
   readonly collectMs: number;
@@ -106,16 +107,12 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
    * Rejects with `boot_timeout`, `guest_lost`, `guest_link_violation`, `vmm_stopped`, `canceled`, or what
    * guest init refused; the caller then disposes this object.
    */
-  async start(launchedAt: number, signal: AbortSignal): Promise<void> {
+  async start(launchedAt: number, deadline: BootDeadline): Promise<void> {
+    const { signal } = deadline;
     const abort = (): void => {
-      this.condemn(new GlasshouseError('canceled', 'The execution was canceled while its guest booted.'));
+      this.condemn(deadline.failure);
     };
     signal.addEventListener('abort', abort, { once: true });
-    const seconds = Math.round(this.#timeouts.bootMs / 1000);
-    this.#setDeadline(
-      this.#timeouts.bootMs,
-      new GlasshouseError('boot_timeout', `The guest did not start the program within ${seconds} s.`),
-    );
     try {
       if (signal.aborted) abort();
       const ready = this.origin.start === 'cold' ? await this.#awaitBoot(launchedAt) : {};
@@ -135,7 +132,6 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     } catch (error) {
       throw await this.#explain(error);
     } finally {
-      this.#clearDeadline();
       signal.removeEventListener('abort', abort);
     }
   }
@@ -176,9 +172,12 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     this.#stopTimers();
     this.#stdin.stop();
     this.#delivery.abandon();
-    await this.#machine.destroy();
-    await Promise.allSettled([this.#completion]);
-    await this.#outputFiles[Symbol.asyncDispose]();
+    try {
+      await this.#machine.destroy();
+    } finally {
+      await Promise.allSettled([this.#completion]);
+      await this.#outputFiles[Symbol.asyncDispose]();
+    }
   }
 
   async #awaitBoot(launchedAt: number): Promise<Readonly<Record<string, number>>> {
@@ -298,13 +297,22 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
   }
 
   #watchMonitor(): void {
-    const stopped = this.#machine.isStopped();
+    const stopped = this.#isSeenStopped();
     if (stopped && this.#seenStopped) {
       this.condemn(
         new GlasshouseError('vmm_stopped', 'The virtual machine was stopped from outside; it was ended.'),
       );
     }
     this.#seenStopped = stopped;
+  }
+
+  #isSeenStopped(): boolean {
+    try {
+      return this.#machine.isStopped();
+    } catch {
+      // Nobody could look, for want of a descriptor: that is no sight of a machine that was stopped.
+      return false;
+    }
   }
 
   #stopTimers(): void {

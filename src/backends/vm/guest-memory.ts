@@ -116,6 +116,11 @@ function memoryIn(file: FileHandle, sizeBytes: number): GuestMemory {
 /** A machine reads it as a user of its own; how it gets there is for its monitor to arrange. */
 async function openForReaders(path: string): Promise<FileHandle> {
   const file = await open(path, 'r');
-  await file.chmod(0o444);
-  return file;
+  try {
+    await file.chmod(0o444);
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }

@@ -2,6 +2,7 @@ import { type FileHandle } from 'node:fs/promises';
 import { type Duplex } from 'node:stream';
 
 import { type GuestImage } from '../../images/locate.js';
+import { type BootDeadline } from './boot-deadline.js';
 
 /** What executes the guest's instructions: the processor itself, or QEMU's translator. */
 export type Accelerator = 'kvm' | 'tcg';
@@ -49,7 +50,7 @@ export interface VirtualMachine {
    */
   pause(): Promise<void>;
   unpause(): Promise<void>;
-  /** Ends the machine at once and resolves when it is gone. Idempotent. */
+  /** Ends the machine at once and resolves when it is gone. Idempotent; never rejects. */
   destroy(): Promise<void>;
 }
 
@@ -100,8 +101,11 @@ export interface VirtualMachineMonitor {
   inspect(): Promise<MonitorFacts>;
   /** What a frozen machine depends on beside its image: program, arguments, processor. A text that is compared. */
   freezeKey(shape: MachineShape): Promise<string>;
-  /** Starts one machine; it boots, or goes on, from here on. Throws `vmm_failed`. */
-  launch(request: MachineRequest): Promise<VirtualMachine>;
+  /**
+   * Starts one machine; it boots, or goes on, from here on. Throws `vmm_failed`, or what the deadline says when that
+   * comes first; then nothing is left of the machine.
+   */
+  launch(request: MachineRequest, deadline: BootDeadline): Promise<VirtualMachine>;
   /** The same for a clone that shall be copied; null: this monitor makes no copies of such machines. */
   launchTemplate(request: MachineRequest): Promise<MachineTemplate | null>;
 }

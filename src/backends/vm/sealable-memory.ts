@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type FileHandle, open } from 'node:fs/promises';
 
+import { killChild } from '../../base/child-process.js';
 import { asGlasshouseError, GlasshouseError } from '../../base/errors.js';
 
 const HELPER_MISSING = 'Run "npm run setup".';
@@ -42,7 +43,7 @@ export class SealableMemory implements AsyncDisposable {
       const file = await open(`/proc/${child.pid ?? 0}/fd/${descriptor}`, 'r+');
       return new SealableMemory(sizeBytes, file, child, answers);
     } catch (error) {
-      child.kill('SIGKILL');
+      killChild(child);
       if (child.pid === undefined)
         throw new GlasshouseError('tool_missing', `${helper} cannot be started. ${HELPER_MISSING}`, {
           cause: error,

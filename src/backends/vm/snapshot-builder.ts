@@ -1,12 +1,13 @@
 import { type FileHandle } from 'node:fs/promises';
 
-import { asGlasshouseError, GlasshouseError } from '../../base/errors.js';
+import { asGlasshouseError } from '../../base/errors.js';
 import { type LinkPosition } from '../../guest-link/connection.js';
 import { type GuestImage } from '../../images/locate.js';
+import { BootDeadline, bringUp } from './boot-deadline.js';
 import { type GuestMemory, type MemoryKeeper } from './guest-memory.js';
 import { bootingGuest, expectMessage, type Guest } from './guest.js';
 import { describeHeldInterpreter } from './guest-session.js';
-import { type Accelerator, type VirtualMachineMonitor } from './machine.js';
+import { type Accelerator, type MachineRequest, type VirtualMachineMonitor } from './machine.js';
 import { HELD_INTERPRETERS, REHEARSAL_PIDS, rehearseProgram, SNAPSHOT_REHEARSAL } from './rehearsal.js';
 import { type Profile } from './snapshot.js';
 import { type ImageTemplate, type WorkspaceImages } from './workspace-image.js';
@@ -61,32 +62,28 @@ async function freezeIn(
   signal: AbortSignal,
 ): Promise<Omit<FrozenGuest, 'memory'>> {
   const { monitor, accelerator, image } = context;
-  const machine = await monitor.launch({
+  using deadline = new BootDeadline(signal, context.timeoutMs);
+  const request: MachineRequest = {
     accelerator,
     memoryMb: memory.sizeBytes / MIB,
     cpus: profile.cpus,
     image,
     workspace,
     memory: { kind: 'freezable', file: memory.file },
-  });
-  const deadline = AbortSignal.any([signal, AbortSignal.timeout(context.timeoutMs)]);
-  const end = (): void => void machine.destroy();
-  deadline.addEventListener('abort', end, { once: true });
+  };
+  const machine = await monitor.launch(request, deadline);
   try {
-    deadline.throwIfAborted();
     const guest = bootingGuest(machine);
-    await prepareInterpreters(guest, profile);
-    const state = await machine.freeze();
+    const state = await bringUp(machine, deadline, async () => {
+      await prepareInterpreters(guest, profile);
+      return machine.freeze();
+    });
     return {
       state,
       workspace: await context.workspaces.templateOf(workspace, profile.diskMb),
       link: guest.connection.position,
     };
-  } catch (error) {
-    if (signal.aborted) throw new GlasshouseError('canceled', 'The snapshot was canceled.', { cause: error });
-    throw error;
   } finally {
-    deadline.removeEventListener('abort', end);
     await machine.destroy();
   }
 }

@@ -136,11 +136,13 @@ export class SnapshotStore {
 
   /** When that fails, nobody else disposes `memory`. */
   async #writeState(state: Uint8Array, memory: GuestMemory): Promise<FileHandle> {
+    let file: FileHandle | null = null;
     try {
-      const file = await openAnonymousFile(this.#spoolDirectory);
+      file = await openAnonymousFile(this.#spoolDirectory);
       await writeFully(file, state, 0);
       return file;
     } catch (error) {
+      await file?.close();
       await memory[Symbol.asyncDispose]();
       throw error;
     }

@@ -19,7 +19,8 @@ import { type AcceleratorChoice, recallAccelerator, rememberAccelerator } from '
 import { FileMemories, SealedMemories } from './guest-memory.js';
 import { GuestExecution, type GuestTimeouts } from './guest-execution.js';
 import { bootingGuest, type Guest } from './guest.js';
-import { type MonitorFacts, type VirtualMachineMonitor } from './machine.js';
+import { BootDeadline } from './boot-deadline.js';
+import { type MachineRequest, type MonitorFacts, type VirtualMachineMonitor } from './machine.js';
 import { SnapshotStore } from './snapshot-store.js';
 import { CLONE_SOURCES, WarmStart } from './warm-start.js';
 import { WorkspaceImages } from './workspace-image.js';
@@ -180,13 +181,15 @@ export class VmBackend implements ExecutionBackend {
     const begunAt = performance.now();
     let before: BootStages = {};
     for (const source of spec.fresh ? [] : CLONE_SOURCES) {
+      using deadline = new BootDeadline(signal, this.#options.timeouts.bootMs);
       const askedAt = performance.now();
-      const clone = (await warmStart?.take(spec.limits, source)) ?? 'none';
+      const clone = (await warmStart?.take(spec.limits, source, deadline)) ?? 'none';
       if (clone === 'failed') before = { failed_clone: performance.now() - begunAt };
+      if (clone === 'failed' && signal.aborted) throw deadline.failure;
       if (typeof clone === 'string') continue;
       const clonedAt = performance.now();
       try {
-        return await this.#begin(clone, spec, signal, clonedAt, { ...before, clone: clonedAt - askedAt });
+        return await this.#begin(clone, spec, deadline, clonedAt, { ...before, clone: clonedAt - askedAt });
       } catch (error) {
         if (!FAILURES_OF_A_CLONE.includes(asGlasshouseError(error).code) || signal.aborted) throw error;
         // Nothing of the program has run: another machine does not have what ails this one. One of the pool's has
@@ -216,9 +219,12 @@ export class VmBackend implements ExecutionBackend {
   async cleanup(handle: ExecutionHandle): Promise<void> {
     const execution = this.#executions.get(handle);
     if (execution === undefined) return;
-    await execution[Symbol.asyncDispose]();
-    this.#executions.delete(handle);
-    this.#prepared?.warmStart?.refill();
+    try {
+      await execution[Symbol.asyncDispose]();
+    } finally {
+      this.#executions.delete(handle);
+      this.#prepared?.warmStart?.refill();
+    }
   }
 
   async close(): Promise<void> {
@@ -229,34 +235,36 @@ export class VmBackend implements ExecutionBackend {
   /** `stages` is what was needed before. */
   async #startCold(spec: ExecutionSpec, signal: AbortSignal, stages: BootStages): Promise<ExecutionHandle> {
     const { image, choice, warmStart } = this.#requirePrepared();
+    using deadline = new BootDeadline(signal, this.#options.timeouts.bootMs);
     const begunAt = performance.now();
     await warmStart?.makeRoom(this.footprint(spec.limits).memoryMb);
     await using workspace = await this.#workspaces.create(spec.limits.diskMb);
     const launchedAt = performance.now();
-    const machine = await this.#options.monitor.launch({
+    const request: MachineRequest = {
       accelerator: choice.accelerator,
       memoryMb: spec.limits.memoryMb + GUEST_OVERHEAD_MB,
       cpus: spec.limits.cpus,
       image,
       workspace,
       memory: { kind: 'own' },
-    });
+    };
+    const machine = await this.#options.monitor.launch(request, deadline);
     const before = { ...stages, workspace: launchedAt - begunAt };
-    return await this.#begin(bootingGuest(machine), spec, signal, launchedAt, before);
+    return await this.#begin(bootingGuest(machine), spec, deadline, launchedAt, before);
   }
 
   /** Gives the guest its program. `stages` is what was needed until `since`. */
   async #begin(
     guest: Guest,
     spec: ExecutionSpec,
-    signal: AbortSignal,
+    deadline: BootDeadline,
     since: number,
     stages: BootStages,
   ): Promise<ExecutionHandle> {
     const { timeouts, spoolDirectory } = this.#options;
     const execution = new GuestExecution(guest, spec, timeouts, spoolDirectory);
     try {
-      await execution.start(since, signal);
+      await execution.start(since, deadline);
     } catch (error) {
       await execution[Symbol.asyncDispose]();
       throw asGlasshouseError(error);

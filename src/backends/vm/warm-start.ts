@@ -1,5 +1,6 @@
 import { asGlasshouseError, type ErrorCode } from '../../base/errors.js';
 import { type BackendGauge, type Limits, type SnapshotIdentity } from '../backend.js';
+import { type BootDeadline } from './boot-deadline.js';
 import { ClonePool } from './clone-pool.js';
 import { CloneSource } from './clone-source.js';
 import { type Guest } from './guest.js';
@@ -92,18 +93,22 @@ export class WarmStart implements AsyncDisposable {
     }
   }
 
-  /** A guest for these limits that is already up, or soon is; never rejects. */
-  async take(limits: Limits, source: CloneSourceName): Promise<Guest | 'none' | 'failed'> {
+  /** A guest for these limits that is already up, or soon is; never rejects. `failed`: also when the time was over. */
+  async take(
+    limits: Limits,
+    source: CloneSourceName,
+    deadline: BootDeadline,
+  ): Promise<Guest | 'none' | 'failed'> {
     const profile = profileFor(limits);
     if (source === 'pool')
-      return profileName(profile) === profileName(this.#profile) ? this.#takePooled() : 'none';
+      return profileName(profile) === profileName(this.#profile) ? this.#takePooled(deadline) : 'none';
     const snapshot = this.#snapshots.get(profile);
     if (snapshot === null) {
       this.#prepareLater(profile);
       return 'none';
     }
     try {
-      return await this.#clones.forExecution(snapshot);
+      return await this.#clones.forExecution(snapshot, deadline);
     } catch (error) {
       await this.blame(snapshot.identity.sha256, error);
       return 'failed';
@@ -152,10 +157,16 @@ export class WarmStart implements AsyncDisposable {
     await this.#snapshots[Symbol.asyncDispose]();
   }
 
-  async #takePooled(): Promise<Guest | 'none' | 'failed'> {
+  async #takePooled({ signal }: BootDeadline): Promise<Guest | 'none' | 'failed'> {
+    const coming = this.#pool?.take() ?? null;
+    if (coming === null) return 'none';
     try {
-      const guest = (await this.#pool?.take()) ?? null;
-      if (guest === null) return 'none';
+      const guest = await Promise.race([coming, aborted(signal)]);
+      if (guest === 'aborted') {
+        // It is claimed: when it comes, nobody wants it any more.
+        void coming.then(({ machine }) => machine.destroy()).catch(() => undefined);
+        return 'failed';
+      }
       // Not awaited: what the guest is told meanwhile waits for it. One that does not go on loses its link.
       guest.machine.unpause().catch(() => guest.machine.destroy());
       return guest;
@@ -183,4 +194,18 @@ export class WarmStart implements AsyncDisposable {
       this.#problem = `no snapshot could be made: ${asGlasshouseError(error).message}`;
     });
   }
+}
+
+/** Nothing listens on once the signal, which lives as long as one attempt, is gone. */
+function aborted(signal: AbortSignal): Promise<'aborted'> {
+  if (signal.aborted) return Promise.resolve('aborted');
+  return new Promise((resolve) => {
+    signal.addEventListener(
+      'abort',
+      () => {
+        resolve('aborted');
+      },
+      { once: true },
+    );
+  });
 }

@@ -1,5 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 
+import { killChild } from '../../base/child-process.js';
 import { GlasshouseError, systemErrorCode } from '../../base/errors.js';
 import { encodeFrame, type Frame, FrameDecoder } from '../../base/frame.js';
 import { printableTail } from '../../base/printable.js';
@@ -92,7 +93,7 @@ export class ObserverProcess {
 
   /** Ends it now, wherever it is. Resolves when it is gone. */
   async end(): Promise<void> {
-    this.#child.kill('SIGKILL');
+    killChild(this.#child);
     this.#child.stdout.destroy();
     await this.#exited;
   }

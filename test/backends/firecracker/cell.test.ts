@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { connect, createServer } from 'node:net';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -73,9 +74,36 @@ describe('the cell of a machine', { timeout: 60_000 }, () => {
     const otherBoot = cell.name.replace(/-[0-9a-f-]{18}-([0-9a-f]{8})$/, '-00000000-0000-0000-$1');
     for (const name of [gone, otherBoot, 'not-a-cell'])
       mkdirSync(join(base, 'firecracker', name, 'root'), { recursive: true });
-    await sweepCells(base);
+    assert.deepEqual(await sweepCells(base), []);
     assert.deepEqual(readdirSync(join(base, 'firecracker')).sort(), [cell.name, 'not-a-cell'].sort());
     assert.ok(existsSync(cell.root));
     assert.equal(readFileSync('/proc/self/stat', 'utf8').startsWith(cell.name.split('-')[0] ?? '-'), true);
+  });
+
+  it('that cannot be removed is named, and keeps nobody from the others', async (test) => {
+    const base = scratch.make('stubborn');
+    const cell = await Cell.create(base, 'firecracker');
+    const names = ['1', '2'].map((start) => ['1', start, ...cell.name.split('-').slice(2)].join('-'));
+    await cell[Symbol.asyncDispose]();
+    const files = names.map((name) => join(base, 'firecracker', name, 'root', 'file\n'));
+    for (const file of files) {
+      mkdirSync(join(file, '..'), { recursive: true });
+      writeFileSync(file, '');
+    }
+    // The immutable attribute (chattr(1)) stands for a file system that refuses.
+    if (spawnSync('chattr', ['+i', files[0] ?? '']).status !== 0) {
+      test.skip('no file can be made immutable here');
+      return;
+    }
+    try {
+      assert.deepEqual(await sweepCells(base), [
+        `the cell ${names[0] ?? ''}, which a machine has left, could not be removed (EPERM)`,
+      ]);
+    } finally {
+      spawnSync('chattr', ['-i', files[0] ?? '']);
+    }
+    assert.deepEqual(readdirSync(join(base, 'firecracker')), [names[0]]);
+    assert.deepEqual(await sweepCells(base), []);
+    assert.deepEqual(readdirSync(join(base, 'firecracker')), []);
   });
 });

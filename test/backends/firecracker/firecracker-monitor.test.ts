@@ -8,11 +8,12 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 import { type FirecrackerOptions } from '../../../src/backends/firecracker/firecracker-monitor.js';
+import { BootDeadline } from '../../../src/backends/vm/boot-deadline.js';
 import { type MachineRequest } from '../../../src/backends/vm/machine.js';
 import { openAnonymousFile } from '../../../src/base/anonymous-file.js';
 import { hostHelper } from '../../../src/base/host-helper.js';
 import { type GuestImage } from '../../../src/images/locate.js';
-import { childProcesses, openDescriptors, ScratchDirectory } from '../../contract/subject.js';
+import { childProcesses, launch, never, openDescriptors, ScratchDirectory } from '../../contract/subject.js';
 import { FIRECRACKER, makeMonitor, optionsIn, skipWithoutFirecracker } from './firecracker-binary.js';
 
 const scratch = new ScratchDirectory();
@@ -180,7 +181,7 @@ describe('a Firecracker that fails', { skip: skipHelper, timeout: 60_000 }, () =
       const binary = script(`exec ${process.execPath} ${BAD_FIRECRACKER} ${behaviour} "$@"`);
       const cellDirectory = join(scratch.make(`data-${(places += 1)}`), 'cells');
       await withWorkspace(async (request) => {
-        await assert.rejects(monitorOf({ binary, cellDirectory }).launch(request), { code, message });
+        await assert.rejects(launch(monitorOf({ binary, cellDirectory }), request), { code, message });
       });
       assert.deepEqual(
         readdirSync(cellDirectory).flatMap((name) => readdirSync(join(cellDirectory, name))),
@@ -189,18 +190,38 @@ describe('a Firecracker that fails', { skip: skipHelper, timeout: 60_000 }, () =
     });
   }
 
+  it('is ended when its time is over before it answers, or when nobody waits any more', async () => {
+    const binary = script(`exec ${process.execPath} ${BAD_FIRECRACKER} never-listens "$@"`);
+    const cellDirectory = join(scratch.make('data-late'), 'cells');
+    const caller = new AbortController();
+    const deadlines = [
+      ['boot_timeout', new BootDeadline(never, 300)],
+      ['canceled', new BootDeadline(caller.signal, 60_000)],
+    ] as const;
+    for (const [code, deadline] of deadlines) {
+      using _owner = deadline;
+      await withWorkspace(async (request) => {
+        const launched = monitorOf({ binary, cellDirectory }).launch(request, deadline);
+        if (code === 'canceled') caller.abort();
+        await assert.rejects(launched, { code });
+      });
+    }
+    const left = readdirSync(cellDirectory).flatMap((name) => readdirSync(join(cellDirectory, name)));
+    assert.deepEqual(left, []);
+  });
+
   it('is an error when its image has vanished', async () => {
     await withWorkspace(async (request) => {
       const image = { ...request.image, kernelPath: join(scratch.path, 'vanished') };
       const monitor = monitorOf({ binary: FIRECRACKER_1_16 });
-      await assert.rejects(monitor.launch({ ...request, image }), { code: 'image_missing' });
+      await assert.rejects(launch(monitor, { ...request, image }), { code: 'image_missing' });
     });
   });
 
   it('is an error when keep-machine is missing', async () => {
     await withWorkspace(async (request) => {
       const monitor = monitorOf({ binary: FIRECRACKER_1_16, keeper: '/absent/keep-machine' });
-      await assert.rejects(monitor.launch(request), { code: 'vmm_failed', message: /ENOENT/ });
+      await assert.rejects(launch(monitor, request), { code: 'vmm_failed', message: /ENOENT/ });
     });
   });
 });
@@ -209,7 +230,7 @@ describe('a real Firecracker', { skip: skipHelper || skipWithoutFirecracker, tim
   it('says why it does not boot what is no kernel, and leaves nothing behind', async () => {
     await withWorkspace(async (request) => {
       const monitor = monitorOf({ binary: FIRECRACKER ?? '' });
-      await assert.rejects(monitor.launch(request), {
+      await assert.rejects(launch(monitor, request), {
         code: 'vmm_failed',
         message: /refused PUT \/actions \(400\)/,
       });

@@ -4,7 +4,12 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 
 import { hostFindings } from '../../../src/backends/firecracker/host-guide.js';
-import { freeCommand, jailedCommand, whyNoCgroups } from '../../../src/backends/firecracker/jail.js';
+import {
+  boundsSwap,
+  freeCommand,
+  jailedCommand,
+  whyNoCgroups,
+} from '../../../src/backends/firecracker/jail.js';
 import { ScratchDirectory } from '../../contract/subject.js';
 
 const scratch = new ScratchDirectory();
@@ -21,6 +26,7 @@ const OPTIONS = {
   shape: { accelerator: 'kvm', memoryMb: 224, cpus: 2 },
   fileBytes: 64,
   hasCgroups: true,
+  boundsSwap: true,
 } as const;
 
 describe('the command of a jailed Firecracker', () => {
@@ -34,12 +40,21 @@ describe('the command of a jailed Firecracker', () => {
     assert.ok(command.includes('no-file=256'));
     assert.ok(command.includes('cpu.max=300000 100000'));
     assert.ok(command.includes(`memory.max=${(224 + 64) * 1024 * 1024}`));
+    assert.ok(command.includes('memory.swap.max=0'));
     assert.ok(command.includes('pids.max=64'));
   });
 
   it('never turns the filter of system calls off, with a jail and without', () => {
     for (const word of [...command, ...freeCommand('/opt/firecracker', 'x')])
       assert.doesNotMatch(word, /seccomp/);
+  });
+
+  it('does not ask for a bound on swap where the kernel has none', () => {
+    const without = jailedCommand({ ...OPTIONS, boundsSwap: false });
+    assert.deepEqual(
+      command.filter((word) => !without.includes(word)),
+      ['memory.swap.max=0'],
+    );
   });
 
   it('asks for no cgroup where there is none', () => {
@@ -60,6 +75,11 @@ function hostWith(files: Readonly<Record<string, string>>): string {
 }
 
 describe('cgroups', () => {
+  it('bound swap where those of machines have the file for it', () => {
+    assert.ok(boundsSwap(hostWith({ 'glasshouse/memory.swap.max': 'max\n' })));
+    assert.ok(!boundsSwap(hostWith({ 'glasshouse/memory.max': 'max\n' })));
+  });
+
   it('are used where their controllers are enabled', () => {
     const root = hostWith({ 'cgroup.subtree_control': 'cpuset cpu io memory pids\n' });
     assert.equal(whyNoCgroups(root), null);

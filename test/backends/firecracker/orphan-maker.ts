@@ -3,14 +3,14 @@ import { join } from 'node:path';
 
 import { openAnonymousFile } from '../../../src/base/anonymous-file.js';
 import { defaultImageDirectory, openImage } from '../../../src/images/locate.js';
-import { childProcesses } from '../../contract/subject.js';
+import { childProcesses, launch } from '../../contract/subject.js';
 import { makeMonitorIn } from './firecracker-binary.js';
 
 const [directory = '', jailed = ''] = process.argv.slice(2);
 const monitor = makeMonitorIn(join(directory, 'cells'), { jailed: jailed === 'jailed' });
 const workspace = await openAnonymousFile(directory);
 await workspace.truncate(1024 * 1024);
-await monitor.launch({
+await launch(monitor, {
   accelerator: 'kvm',
   memoryMb: 160,
   cpus: 1,
