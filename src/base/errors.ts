@@ -95,11 +95,18 @@ export class GlasshouseError extends Error {
   }
 }
 
+/** What the host is short of, whatever somebody was about to do. */
+const SHORTAGES: Readonly<Partial<Record<string, ErrorCode>>> = {
+  ENOSPC: 'disk_full',
+  EMFILE: 'backend_unavailable',
+  ENFILE: 'backend_unavailable',
+};
+
 /** Wraps anything thrown into a GlasshouseError; errors that already are one pass through unchanged. */
 export function asGlasshouseError(thrown: unknown, fallback: ErrorCode = 'internal'): GlasshouseError {
   if (thrown instanceof GlasshouseError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  const code = systemErrorCode(thrown) === 'ENOSPC' ? 'disk_full' : fallback;
+  const code = SHORTAGES[systemErrorCode(thrown) ?? ''] ?? fallback;
   return new GlasshouseError(code, message, { cause: thrown });
 }
 

@@ -31,7 +31,7 @@ async function removeEntry(entry: Buffer, newNamesAbove: Iterator<string, never>
   await using _owner = inner;
   const removeInner = async (below: Buffer): Promise<void> => {
     if (!(await isUnlinked(below)) && !(await isRemovedEmpty(below)))
-      await rename(below, newNamesAbove.next().value);
+      await isGone(rename(below, newNamesAbove.next().value), []);
   };
   let passes = 0;
   while (passes < MAX_PASSES && (await hasRemovedAny(pathOf(inner), removeInner))) passes += 1;
@@ -74,9 +74,9 @@ async function isUnlinked(entry: Buffer): Promise<boolean> {
   return isGone(unlink(entry), ['EISDIR', 'EPERM']);
 }
 
-/** False: something is in it. */
+/** False: something is in it, or it has become something else. */
 async function isRemovedEmpty(directory: Buffer): Promise<boolean> {
-  return isGone(rmdir(directory), ['ENOTEMPTY', 'EEXIST']);
+  return isGone(rmdir(directory), ['ENOTEMPTY', 'EEXIST', 'ENOTDIR']);
 }
 
 async function isGone(removal: Promise<void>, refusals: readonly string[]): Promise<boolean> {

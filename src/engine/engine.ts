@@ -143,10 +143,10 @@ export class Engine {
     const refusal = unprepared ?? observation.refusal;
     const ended =
       refusal === null
-        ? await runOnce(backend, request, executionId, deadlineMs, signal, observation)
+        ? await runOnce(backend, this.#reporting(request), executionId, deadlineMs, signal, observation)
         : notStarted(request, refusal);
     held.ended = ended;
-    this.#startFailures.record(ended);
+    this.#startFailures.recordEnd(ended);
     const observed = await observation.finish();
     // By the monotonic clock, so that a step of the wall clock cannot make the end come before the start.
     const finishedAt = new Date(startedAt.getTime() + Math.round(performance.now() - begunAt));
@@ -190,6 +190,16 @@ export class Engine {
         collectMs: ended.result?.collectMs ?? 0,
         receiptMs: now - receiptBegunAt,
         bootStages: ended.bootStages,
+      },
+    };
+  }
+
+  #reporting(request: ExecutionRequest): ExecutionRequest {
+    return {
+      ...request,
+      onStarted: (control) => {
+        this.#startFailures.recordStart();
+        request.onStarted?.(control);
       },
     };
   }

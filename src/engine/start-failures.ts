@@ -28,13 +28,21 @@ export class StartFailures {
     this.#now = now;
   }
 
-  record({ result, outcome }: Pick<EndedExecution, 'result' | 'outcome'>): void {
-    if (result !== null) {
-      this.#inARow = 0;
-      return;
-    }
+  /** A program was started. */
+  recordStart(): void {
+    this.#inARow = 0;
+  }
+
+  /** An execution has ended; one whose program was started is known already. */
+  recordEnd({ result, outcome }: Pick<EndedExecution, 'result' | 'outcome'>): void {
     const { status, error } = outcome;
-    if (status !== 'infra_error' || error === null || !FAILURES_OF_THE_HOST.includes(error.code)) return;
+    if (
+      result !== null ||
+      status !== 'infra_error' ||
+      error === null ||
+      !FAILURES_OF_THE_HOST.includes(error.code)
+    )
+      return;
     this.#inARow += 1;
     this.#last = { code: error.code, at: this.#now() };
   }

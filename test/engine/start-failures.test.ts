@@ -9,24 +9,29 @@ import { StartFailures } from '../../src/engine/start-failures.js';
 type Ended = Pick<EndedExecution, 'result' | 'outcome'>;
 
 const RESULT = {
-  termination: { kind: 'exited', exitCode: 1 },
+  termination: { kind: 'lost', error: new GlasshouseError('vmm_failed', 'A message.') },
   runMs: 1,
   collectMs: 1,
   resources: null,
   outputFiles: [],
   outputFilesComplete: true,
 } as const;
-const RAN: Ended = { result: RESULT, outcome: outcomeOf(RESULT.termination, null) };
+/** Of a program that ran until its machine was lost. */
+const ENDED: Ended = { result: RESULT, outcome: outcomeOf(RESULT.termination, null) };
+const STARTED = 'started';
 
 function neverRan(code: ErrorCode): Ended {
   return { result: null, outcome: outcomeOfFailedStart(new GlasshouseError(code, 'A message.'), null) };
 }
 
-/** What is said after these executions, `pauseMs` after the last of them. */
-function reasonAfter(executions: readonly Ended[], pauseMs = 0): string | null {
+/** What is said `pauseMs` after the last of these. */
+function reasonAfter(events: readonly (Ended | typeof STARTED)[], pauseMs = 0): string | null {
   let now = 1000;
   const failures = new StartFailures(() => now);
-  for (const execution of executions) failures.record(execution);
+  for (const event of events) {
+    if (event === STARTED) failures.recordStart();
+    else failures.recordEnd(event);
+  }
   now += pauseMs;
   return failures.reason();
 }
@@ -36,14 +41,19 @@ describe('programs that could not be started', () => {
 
   it('are a reason not to send more when there were three in a row, with the code of the last one', () => {
     assert.match(reasonAfter([failed, failed, neverRan('disk_full')]) ?? '', /last 3 .*\(disk_full\)/);
-    assert.match(reasonAfter([RAN, failed, failed, failed, failed]) ?? '', /last 4 .*\(vmm_failed\)/);
+    assert.match(reasonAfter([STARTED, failed, failed, failed, failed]) ?? '', /last 4 .*\(vmm_failed\)/);
   });
 
-  it('are none when there were fewer, or one in between ran, however it ended', () => {
+  it('are none when there were fewer, or one in between was started', () => {
     assert.equal(reasonAfter([]), null);
     assert.equal(reasonAfter([failed, failed]), null);
-    assert.equal(reasonAfter([failed, failed, RAN, failed]), null);
-    assert.equal(reasonAfter([failed, failed, failed, RAN]), null);
+    assert.equal(reasonAfter([failed, failed, STARTED, failed]), null);
+    assert.equal(reasonAfter([failed, failed, failed, STARTED]), null);
+  });
+
+  it('are not made good by the end of one that was started before, nor added to by its loss', () => {
+    assert.match(reasonAfter([STARTED, failed, failed, failed, ENDED]) ?? '', /last 3/);
+    assert.equal(reasonAfter([STARTED, failed, failed, ENDED]), null);
   });
 
   it('are forgotten after half a minute, until the next one', () => {

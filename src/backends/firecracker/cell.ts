@@ -75,12 +75,19 @@ export class Cell implements AsyncDisposable {
     throw new GlasshouseError('vmm_failed', 'The state of a frozen machine is unreasonably large or empty.');
   }
 
-  /** When nothing runs here any more. Idempotent; what cannot be removed is left for the next sweep. */
+  /**
+   * When nothing runs here any more. Idempotent; never rejects: what cannot be removed is left for the next sweep, and
+   * costs nobody the receipt of what ran in it, or the error that says why it did not.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isGone) return;
     this.#isGone = true;
-    await this.#handle.close();
-    await removeCell(this.#directory);
+    try {
+      await this.#handle.close();
+      await removeCell(this.#directory);
+    } catch (error) {
+      process.emitWarning(`The cell ${this.name} of a Firecracker could not be removed (${codeOf(error)}).`);
+    }
   }
 }
 
@@ -94,7 +101,6 @@ export async function sweepCells(base: string): Promise<readonly string[]> {
     for (const name of await readdir(path.join(base, program))) {
       if (!isAbandoned(name)) continue;
       await removeCell(path.join(base, program, name)).catch((error: unknown) => {
-        // Not the message, which has names in it that the machine chose.
         problems.push(`the cell ${name}, which a machine has left, could not be removed (${codeOf(error)})`);
       });
     }
@@ -130,6 +136,7 @@ async function removeCgroup(name: string): Promise<boolean> {
   return false;
 }
 
+/** Not the message, which has names in it that the machine chose. */
 function codeOf(error: unknown): string {
   return systemErrorCode(error) ?? asGlasshouseError(error).code;
 }

@@ -120,19 +120,8 @@ export class FirecrackerProcess implements VirtualMachine {
   }
 
   destroy(): Promise<void> {
-    this.#destroyed ??= this.#kill().then(() => this.#removeCell());
+    this.#destroyed ??= this.#kill().then(() => this.#cell[Symbol.asyncDispose]());
     return this.#destroyed;
-  }
-
-  /** The machine is gone, whatever becomes of its cell: that must not cost anybody the receipt of what ran in it. */
-  async #removeCell(): Promise<void> {
-    try {
-      await this.#cell[Symbol.asyncDispose]();
-    } catch (error) {
-      // The next sweep tries again. Not the message, which has names in it that the machine chose.
-      const reason = systemErrorCode(error) ?? asGlasshouseError(error).code;
-      process.emitWarning(`The cell ${this.#cell.name} of a Firecracker could not be removed (${reason}).`);
-    }
   }
 
   /** To Firecracker itself, the last of its line. */

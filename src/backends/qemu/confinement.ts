@@ -18,6 +18,9 @@ const WHILE_WE_LIVE = [
   String(process.pid),
 ] as const;
 
+/** Number of the capability to raise limits, in linux/capability.h. */
+const CAP_SYS_RESOURCE = 24;
+
 export interface Confinement {
   /** Command and leading arguments; the emulator's own follow. Each step execs the next: one process in the end. */
   readonly prefix: readonly [string, ...string[]];
@@ -63,10 +66,15 @@ export function confinement(needsKvm: boolean): Confinement {
 
 /**
  * One byte is less than any core, and the one limit at which the kernel hands none to a program either (fs/coredump.c).
- * Who may not raise a limit of 0 stays with that.
+ * Who may not raise a limit of 0 (capabilities(7)) stays with that.
  */
 function noCore(): string {
   const limits = readFileSync('/proc/self/limits', 'latin1');
-  const isRaisable = process.getuid?.() === 0 || !/^Max core file size +\S+ +0 /m.test(limits);
-  return `--core=${isRaisable ? 1 : 0}`;
+  const isZero = /^Max core file size +\S+ +0 /m.test(limits);
+  return `--core=${isZero && !hasCapability(CAP_SYS_RESOURCE) ? 0 : 1}`;
+}
+
+function hasCapability(number: number): boolean {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? '0';
+  return ((BigInt(`0x${effective}`) >> BigInt(number)) & 1n) === 1n;
 }

@@ -4,6 +4,8 @@ import { GlasshouseError } from '../../base/errors.js';
 
 /** Longer answers than any command here has. */
 const MAX_LINE_BYTES = 1024 * 1024;
+/** Every command here is answered at once by a QEMU that runs; what takes long goes on after the answer. */
+const ANSWER_MS = 30_000;
 
 interface Answer {
   readonly return?: unknown;
@@ -14,6 +16,7 @@ interface Answer {
 
 interface Waiting {
   readonly command: string;
+  readonly timer: NodeJS.Timeout;
   resolve(value: unknown): void;
   reject(error: GlasshouseError): void;
 }
@@ -24,12 +27,15 @@ interface Waiting {
  */
 export class QemuControl {
   readonly #stream: Duplex;
+  readonly #answerMs: number;
   readonly #waiting: Waiting[] = [];
   #pending = '';
   #failure: GlasshouseError | null = null;
 
-  constructor(stream: Duplex) {
+  /** @param answerMs within which each command must be answered, in milliseconds. */
+  constructor(stream: Duplex, answerMs = ANSWER_MS) {
     this.#stream = stream;
+    this.#answerMs = answerMs;
     stream.setEncoding('utf8');
     stream.on('data', (text: string) => {
       this.#receive(text);
@@ -44,7 +50,10 @@ export class QemuControl {
   execute(command: string, args: object = {}): Promise<unknown> {
     if (this.#failure !== null) return Promise.reject(this.#failure);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ command, resolve, reject });
+      const timer = setTimeout(() => {
+        this.#fail(`QEMU did not answer ${command} within ${this.#answerMs / 1000} s.`);
+      }, this.#answerMs);
+      this.#waiting.push({ command, timer, resolve, reject });
       this.#stream.write(`${JSON.stringify({ execute: command, arguments: args })}\n`);
     });
   }
@@ -69,6 +78,7 @@ export class QemuControl {
     }
     if (answer.QMP !== undefined || answer.event !== undefined) return;
     const waiting = this.#waiting.shift();
+    clearTimeout(waiting?.timer);
     if (answer.error === undefined) waiting?.resolve(answer.return);
     else {
       const words = `QEMU refused ${waiting?.command ?? 'a command'}: ${JSON.stringify(answer.error.desc)}`;
@@ -78,7 +88,10 @@ export class QemuControl {
 
   #fail(message: string, cause?: unknown): void {
     this.#failure ??= new GlasshouseError('vmm_failed', message, { cause });
-    for (const waiting of this.#waiting.splice(0)) waiting.reject(this.#failure);
+    for (const waiting of this.#waiting.splice(0)) {
+      clearTimeout(waiting.timer);
+      waiting.reject(this.#failure);
+    }
     this.#stream.destroy();
   }
 }

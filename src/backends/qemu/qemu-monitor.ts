@@ -88,18 +88,21 @@ export class QemuMonitor implements VirtualMachineMonitor {
     await using initramfs = boots ? await openImagePart(image.initramfsPath) : null;
     const receiver =
       memory.kind === 'freezable' ? await StateReceiver.listen(this.#options.runtimeDirectory) : null;
-    const child = spawn(command, args, {
-      env: { PATH: process.env['PATH'] },
-      cwd: '/',
-      // 'pipe' at LINK_FD is one end of a socket pair: the guest link has no name that anybody could connect to.
-      stdio: [
-        ...(['ignore', 'pipe', 'pipe', 'pipe', root.fd, request.workspace.fd] as const),
-        kernel?.fd ?? 'ignore',
-        initramfs?.fd ?? 'ignore',
-        ...memoryDescriptors(memory, receiver),
-      ],
-    });
-    const machine = QemuProcess.adopt(child, receiver);
+    const spawned = (): QemuProcess => {
+      const child = spawn(command, args, {
+        env: { PATH: process.env['PATH'] },
+        cwd: '/',
+        // 'pipe' at LINK_FD is one end of a socket pair: the guest link has no name that anybody could connect to.
+        stdio: [
+          ...(['ignore', 'pipe', 'pipe', 'pipe', root.fd, request.workspace.fd] as const),
+          kernel?.fd ?? 'ignore',
+          initramfs?.fd ?? 'ignore',
+          ...memoryDescriptors(memory, receiver),
+        ],
+      });
+      return QemuProcess.adopt(child, receiver);
+    };
+    const machine = await ownedBy(receiver, spawned);
     if (memory.kind === 'clone') await bringUp(machine, deadline, () => machine.resume());
     return machine;
   }
@@ -186,4 +189,14 @@ async function socketOf(machine: QemuProcess, name: string): Promise<FileHandle>
 function memoryDescriptors(memory: MachineMemory, receiver: StateReceiver | null): (number | 'pipe')[] {
   if (memory.kind === 'clone') return [memory.file.fd, 'pipe', memory.state.fd];
   return memory.kind === 'own' || receiver === null ? [] : [memory.file.fd, 'pipe', receiver.socket.fd];
+}
+
+/** What takes the receiver over; when that throws, nobody has. */
+async function ownedBy(receiver: StateReceiver | null, take: () => QemuProcess): Promise<QemuProcess> {
+  try {
+    return take();
+  } catch (error) {
+    await receiver?.[Symbol.asyncDispose]();
+    throw error;
+  }
 }

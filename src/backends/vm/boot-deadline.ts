@@ -1,5 +1,8 @@
 import { asGlasshouseError, GlasshouseError } from '../../base/errors.js';
 
+/** The caller of what is made for whoever comes. */
+export const NOBODY: AbortSignal = new AbortController().signal;
+
 /** The time that one attempt to bring a guest up may take; it ends early when its caller gives up. */
 export class BootDeadline implements Disposable {
   readonly #controller = new AbortController();
@@ -7,7 +10,7 @@ export class BootDeadline implements Disposable {
   readonly #timer: NodeJS.Timeout;
   readonly #giveUp = (): void => {
     this.#controller.abort(
-      new GlasshouseError('canceled', 'The execution was canceled while its guest booted.', {
+      new GlasshouseError('canceled', 'Canceled while a guest booted.', {
         cause: this.#caller.reason,
       }),
     );
@@ -51,7 +54,10 @@ export async function bringUp<T>(
   signal.addEventListener('abort', end, { once: true });
   try {
     signal.throwIfAborted();
-    return await work();
+    const result = await work();
+    // It may have ended the machine while the last answer was already there.
+    signal.throwIfAborted();
+    return result;
   } catch (error) {
     if (!signal.aborted) throw error;
     await machine.destroy();

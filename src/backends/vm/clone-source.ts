@@ -1,5 +1,5 @@
 import { asGlasshouseError } from '../../base/errors.js';
-import { type BootDeadline } from './boot-deadline.js';
+import { BootDeadline, NOBODY } from './boot-deadline.js';
 import { rehearse, restoreClone, restoreRehearsedClone } from './clone.js';
 import { CloneTemplate } from './clone-template.js';
 import { type Guest } from './guest.js';
@@ -50,7 +50,7 @@ export class CloneSource implements AsyncDisposable {
   /** One that goes on at once. Throws `vmm_failed`, or what the deadline says. */
   async forExecution(snapshot: Snapshot, deadline: BootDeadline): Promise<Guest> {
     const template = this.#standing.get(snapshot.identity.sha256);
-    const copy = template === undefined ? null : await this.#copy(snapshot, template, 'restored');
+    const copy = template === undefined ? null : await this.#copy(snapshot, template, 'restored', deadline);
     if (copy !== null) return copy;
     // For the next one.
     this.standBy(snapshot);
@@ -60,8 +60,9 @@ export class CloneSource implements AsyncDisposable {
   /** One that has rehearsed and is paused. Throws what a boot throws. */
   async forPool(snapshot: Snapshot): Promise<Guest> {
     const template = await this.#ensure(snapshot);
-    const copy = template === null ? null : await this.#copy(snapshot, template, 'pooled');
-    if (copy === null) return restoreRehearsedClone(this.#context, snapshot);
+    using deadline = new BootDeadline(NOBODY, this.#context.timeoutMs);
+    const copy = template === null ? null : await this.#copy(snapshot, template, 'pooled', deadline);
+    if (copy === null) return await restoreRehearsedClone(this.#context, snapshot);
     // The memory that a program writes to stops being shared now, and not while somebody waits for its answer.
     await rehearse(this.#context, snapshot, copy, CLONE_REHEARSALS);
     return copy;
@@ -131,9 +132,10 @@ export class CloneSource implements AsyncDisposable {
     snapshot: Snapshot,
     template: CloneTemplate,
     start: 'restored' | 'pooled',
+    deadline: BootDeadline,
   ): Promise<Guest | null> {
     try {
-      const guest = await template.copy(start);
+      const guest = await template.copy(start, deadline);
       this.#copiesSinceFailure += 1;
       return guest;
     } catch (error) {

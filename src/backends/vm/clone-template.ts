@@ -1,6 +1,7 @@
 import { asGlasshouseError } from '../../base/errors.js';
 import { type LinkPosition } from '../../guest-link/connection.js';
 import { type SnapshotIdentity } from '../backend.js';
+import { BootDeadline, bringUp, NOBODY } from './boot-deadline.js';
 import { cloneRequest, rehearse } from './clone.js';
 import { clonedGuest, type Guest } from './guest.js';
 import { type MachineTemplate } from './machine.js';
@@ -61,12 +62,12 @@ export class CloneTemplate implements AsyncDisposable {
     return this.#template.machine.ended;
   }
 
-  /** A clone that goes on from here. Throws `vmm_failed` or `disk_full`. */
-  async copy(start: 'restored' | 'pooled'): Promise<Guest> {
+  /** A clone that goes on from here. Throws `vmm_failed`, `disk_full`, or what the deadline says. */
+  async copy(start: 'restored' | 'pooled', deadline: BootDeadline): Promise<Guest> {
     await using workspace = await this.#workspaces.copy(this.#workspace);
     const machine = await this.#template.copy(workspace, start === 'pooled');
     try {
-      await machine.unpause();
+      await bringUp(machine, deadline, () => machine.unpause());
     } catch (error) {
       await machine.destroy();
       throw asGlasshouseError(error, 'vmm_failed');
@@ -80,7 +81,8 @@ export class CloneTemplate implements AsyncDisposable {
 
   /** With a copy that does what those of the pool do, and then what a program does: nobody else uses it. */
   async #foresee(context: SnapshotContext, snapshot: Snapshot): Promise<void> {
-    const scout = await this.copy('pooled');
+    using deadline = new BootDeadline(NOBODY, context.timeoutMs);
+    const scout = await this.copy('pooled', deadline);
     try {
       await rehearse(context, snapshot, scout, CLONE_REHEARSALS);
       await this.#template.foresee(scout.machine, async () => {

@@ -1,7 +1,7 @@
 import { type FileHandle } from 'node:fs/promises';
 
 import { asGlasshouseError } from '../../base/errors.js';
-import { BootDeadline } from './boot-deadline.js';
+import { BootDeadline, NOBODY } from './boot-deadline.js';
 import { clonedGuest, type Guest } from './guest.js';
 import { type MachineRequest } from './machine.js';
 import { CLONE_REHEARSALS, rehearseProgram } from './rehearsal.js';
@@ -9,8 +9,6 @@ import { type Snapshot } from './snapshot.js';
 import { type SnapshotContext } from './snapshot-builder.js';
 
 const MIB = 1024 * 1024;
-/** A clone for the pool is made for whoever comes. */
-const NOBODY = new AbortController().signal;
 
 /** Starts a machine that goes on from the snapshot; nobody has used it and nobody else will. Throws what launching does. */
 export function restoreClone(

@@ -6,7 +6,7 @@ import { GlasshouseError } from '../../base/errors.js';
 
 /**
  * What a monitor that was just spawned writes. Where no descriptors are left, Node.js hands out a process without streams
- * and tells of it later, by an event that would end us if nobody listened. Throws `vmm_failed`.
+ * and tells of it later, by an event that would end us if nobody listened. Throws `backend_unavailable`.
  */
 export function outputOf(child: ChildProcess, name: string): { stdout: Readable; stderr: Readable } {
   const { stdout, stderr } = child as { stdout?: Readable | null; stderr?: Readable | null };
@@ -14,7 +14,7 @@ export function outputOf(child: ChildProcess, name: string): { stdout: Readable;
   child.once('error', () => undefined);
   killChild(child);
   throw new GlasshouseError(
-    'vmm_failed',
-    `${name} was started without its streams. Raise the number of files that may be open (ulimit -n).`,
+    'backend_unavailable',
+    `${name} cannot be started: too many files are open. Raise how many may be (ulimit -n).`,
   );
 }

@@ -52,6 +52,18 @@ describe('the control connection of QEMU', () => {
     assert.deepEqual(await answer, { name: 'Jürgen ☃' });
   });
 
+  it('waits for no answer for ever, and is at an end with the first that does not come', async () => {
+    const impatient = new QemuControl(ours, 1);
+    const answers = [impatient.execute('cont'), impatient.execute('stop')];
+    for (const answer of answers)
+      await assert.rejects(answer, {
+        code: 'vmm_failed',
+        message: 'QEMU did not answer cont within 0.001 s.',
+      });
+    await assert.rejects(impatient.execute('next'), { code: 'vmm_failed' });
+    assert.ok(ours.destroyed);
+  });
+
   it('reports what QEMU refuses in its own words, and goes on', async () => {
     const refused = control.execute('migrate');
     const next = control.execute('next');

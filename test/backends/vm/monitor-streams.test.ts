@@ -42,7 +42,10 @@ describe('the streams of a monitor that was just spawned', { timeout: 60_000 }, 
     const files = openAll();
     try {
       const child = spawn('true', [], { stdio: [...STDIO] });
-      assert.throws(() => outputOf(child, 'The monitor'), { code: 'vmm_failed', message: /ulimit -n/ });
+      assert.throws(() => outputOf(child, 'The monitor'), {
+        code: 'backend_unavailable',
+        message: /ulimit -n/,
+      });
       // Whoever listens no longer, or not yet, would be ended by this.
       await once(child, 'error').catch(() => undefined);
     } finally {
