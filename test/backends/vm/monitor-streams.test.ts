@@ -32,8 +32,8 @@ describe('the streams of a monitor that was just spawned', { timeout: 60_000 }, 
   it('are those that it writes to', async () => {
     const child = spawn('sh', ['-c', 'echo out; echo err >&2'], { stdio: [...STDIO] });
     const { stdout, stderr } = outputOf(child, 'The monitor');
-    assert.equal(String((await stdout.toArray())[0]), 'out\n');
-    assert.equal(String((await stderr.toArray())[0]), 'err\n');
+    const written = await Promise.all([stdout.toArray(), stderr.toArray()]);
+    assert.deepEqual(written.map(String), ['out\n', 'err\n']);
   });
 
   it('are missing where no descriptor is left, which is an error of that machine and ends nothing else', async () => {
