@@ -21,6 +21,8 @@
 #include "files.bpf.h"
 #include "processes.bpf.h"
 #include "sockets.bpf.h"
+#include "connections.bpf.h"
+#include "traffic.bpf.h"
 
 #define MAP_SHARED 1
 #define MAP_ANONYMOUS 0x20
