@@ -5,8 +5,11 @@ import { type Span } from './span.js';
 const NAME_AND_SEPARATOR =
   /(?<![\w.-])-{0,2}([A-Za-z_][\w.-]{0,63})\\{0,3}["']?\s{0,4}(?:=>|:=|[=:])\s{0,4}/g;
 
-/** What may follow, by what it begins with; the group is the value. All sticky. */
-const ESCAPED_QUOTED = /\\+(["'])((?:(?!\\+\1)[^])*)/y;
+/**
+ * What may follow, by what it begins with; the group is the value. All sticky. A run of backslashes is one step: to look
+ * ahead at each of them would take the square of their number.
+ */
+const ESCAPED_QUOTED = /\\+(["'])((?:[^\\]|\\+(?!\\|\1))*)/y;
 const DOUBLE_QUOTED = /"((?:[^"\\]|\\[^])*)/y;
 const SINGLE_QUOTED = /'([^']*)/y;
 const QUERY_VALUE = /[^\s"'`&#<>]+/y;

@@ -115,7 +115,10 @@ describe('Redactor', () => {
       '_',
       'a_',
       'a.',
+      '\\a',
+      '\\"',
     ])
-      redact(unit.repeat(Math.floor(LONG / unit.length)));
+      for (const before of ['', 'password=\\"', 'password="', "password='", 'password=', 'Cookie: ', 'a://u:'])
+        redact(before + unit.repeat(Math.floor((LONG - before.length) / unit.length)));
   });
 });
