@@ -20,6 +20,7 @@ export function addRequestHooks(
   state: ServerState,
   metrics: ServerMetrics,
 ): void {
+  awaitTurns(app, state);
   refuseEarly(app, dependencies, state);
   readBodies(app, state);
   app.setErrorHandler(answerError);
@@ -39,10 +40,17 @@ export function addRequestHooks(
   });
 }
 
+/** Nothing is set aside for a request, and nothing counts on the end of its response, before it has its connection. */
+function awaitTurns(app: App, state: ServerState): void {
+  app.addHook('onRequest', async (request, reply) => {
+    if (!(await state.turns.comes(request.raw, reply.raw))) reply.hijack();
+  });
+}
+
 /** Refuses, before a byte of its body is read, what is refused whatever the body is. */
 function refuseEarly(app: App, { config }: ServerDependencies, state: ServerState): void {
   const methods = new AllowedMethods(app);
-  const guard = clientGuard(config);
+  const guard = clientGuard(config, () => app.server.address());
   const refusalOf = (request: FastifyRequest): Problem | null =>
     guard(request) ??
     (request.is404 ? noRoute(methods.of(request.url)) : null) ??

@@ -85,7 +85,9 @@ export function addRunRoute(
       },
     },
     async (request, reply) => {
-      const executionRequest = resolveRunRequest(request.body, config, clientKey(request.ip));
+      const { remoteAddress } = request.raw.socket;
+      if (remoteAddress === undefined) return abandon(request, reply);
+      const executionRequest = resolveRunRequest(request.body, config, clientKey(remoteAddress));
       if (state.closing) return sendProblem(reply, shuttingDown());
       if (wantsEventStream(request)) {
         const options = { heartbeatMs: config.streamHeartbeatMs, closing: () => state.closing };
@@ -99,6 +101,12 @@ export function addRunRoute(
       return failure === null ? reply.send(runAnswer(execution)) : sendProblem(reply, failure);
     },
   );
+}
+
+/** The client has reset its connection already (getpeername(2) fails), so nobody is left to run anything for. */
+function abandon(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  request.raw.socket.destroy();
+  return reply.hijack();
 }
 
 /** Nobody waits for what is done then; who asks for the metrics after an answer finds it counted. */

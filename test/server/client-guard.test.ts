@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
+import { type AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { type RunningServer, type ServerChanges, startServer } from './running-server.js';
 
@@ -12,10 +13,15 @@ interface Sent {
 
 async function send(
   running: RunningServer,
-  { method = 'POST', path = '/run', headers = {} }: { method?: string; path?: string; headers?: object },
+  {
+    method = 'POST',
+    path = '/run',
+    headers = {},
+    at = '127.0.0.1',
+  }: { method?: string; path?: string; headers?: object; at?: string },
 ): Promise<Sent> {
   const client = http.request({
-    host: '127.0.0.1',
+    host: at,
     port: running.port,
     method,
     path,
@@ -58,6 +64,17 @@ describe('the Host header, on a loopback address', () => {
   it('may be a name that is configured', async () => {
     assert.equal(await statusFor({ host: 'box.example:80' }, { allowed_hosts: 'box.example' }), 200);
   });
+});
+
+describe('the Host header, on a loopback address that is written in another way', () => {
+  for (const listens of ['Localhost', '127.1', '2130706433', '127.8.0.1', '::ffff:127.0.0.1'])
+    it(`is held against the server's names on ${listens}`, async () => {
+      await using running = await startServer({ settings: { host: listens } });
+      const address = running.server.app.server.address() as AddressInfo;
+      const evil = { headers: { host: 'evil.example' }, at: address.address };
+      assert.equal((await send(running, evil)).status, 421);
+      assert.equal((await send(running, { ...evil, headers: { host: 'localhost' } })).status, 200);
+    });
 });
 
 describe('the Host header, on other addresses', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import { type CompletedExecution } from '../../src/engine/completed.js';
 import { COMPLETED, type RunningServer, problemOf, startServer } from './running-server.js';
@@ -197,6 +197,42 @@ describe('bytes that are no request', () => {
     await using running = await startServer();
     const head = `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`;
     assert.match(await answerTo(running, head), /^HTTP\/1\.1 431 /u);
+  });
+});
+
+describe('a connection', () => {
+  /** The server's end of the next connection. */
+  async function nextConnection(running: RunningServer): Promise<Socket> {
+    const [socket] = (await once(running.server.app.server, 'connection')) as [Socket];
+    return socket;
+  }
+
+  it('is closed after bytes that are no request, also when the client keeps its side open', async () => {
+    await using running = await startServer();
+    const accepted = nextConnection(running);
+    const client = connect({ port: running.port, host: '127.0.0.1', allowHalfOpen: true });
+    client.resume().write('no request\r\n\r\n');
+    await once(client, 'end');
+    const socket = await accepted;
+    if (!socket.destroyed) await once(socket, 'close');
+    client.destroy();
+  });
+
+  it('that the client resets behind its request is no fault of ours', async () => {
+    await using running = await startServer();
+    for (let attempt = 0; attempt < 20; attempt += 1) {
+      const accepted = nextConnection(running);
+      const client = connect(running.port, '127.0.0.1');
+      await once(client, 'connect');
+      const socket = await accepted;
+      const body = '{"code":"pass"}';
+      const head = `POST /run HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}`;
+      client.write(`${head}\r\n\r\n${body}`);
+      client.resetAndDestroy();
+      if (!socket.destroyed) await once(socket, 'close');
+    }
+    await running.server.closeGracefully({ graceMs: 0 });
+    assert.doesNotMatch(running.log(), /"level":50/u);
   });
 });
 
