@@ -1,7 +1,21 @@
 import { readFileSync } from 'node:fs';
 
-/** What the kernel could give out now without swapping, in MiB: MemAvailable of /proc/meminfo (proc(5)). */
+import { asGlasshouseError } from './errors.js';
+
+/**
+ * What the kernel could give out now without swapping, in MiB: MemAvailable of /proc/meminfo (proc(5)). Nothing where no
+ * descriptor is left to look with: what memory is wanted for could not be started then, and timers ask, too.
+ */
 export function availableMemoryMb(): number {
-  const match = /^MemAvailable:\s*(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'latin1'));
+  const match = /^MemAvailable:\s*(\d+) kB$/m.exec(readMemoryInformation());
   return match === null ? Number.POSITIVE_INFINITY : Number(match[1]) / 1024;
+}
+
+function readMemoryInformation(): string {
+  try {
+    return readFileSync('/proc/meminfo', 'latin1');
+  } catch (error) {
+    if (asGlasshouseError(error).code === 'backend_unavailable') return 'MemAvailable: 0 kB';
+    throw error;
+  }
 }

@@ -118,7 +118,15 @@ describe('Redactor', () => {
       '\\a',
       '\\"',
     ])
-      for (const before of ['', 'password=\\"', 'password="', "password='", 'password=', 'Cookie: ', 'a://u:'])
+      for (const before of [
+        '',
+        'password=\\"',
+        'password="',
+        "password='",
+        'password=',
+        'Cookie: ',
+        'a://u:',
+      ])
         redact(before + unit.repeat(Math.floor((LONG - before.length) / unit.length)));
   });
 });
