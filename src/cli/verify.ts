@@ -3,7 +3,6 @@ import { createReadStream } from 'node:fs';
 
 import { GlasshouseError } from '../base/errors.js';
 import { RECEIPT_BOUNDS } from '../receipts/bundle.js';
-import { MAX_NOTE_BYTES } from '../receipts/signed-note.js';
 import { parseTrustedKeys, type TrustedKeys } from '../receipts/trusted-keys.js';
 import {
   type Check,
@@ -58,23 +57,33 @@ export async function verify(
     ...(options.receiptId === null ? {} : { receiptId: options.receiptId }),
     ...(options.checkpointFile === null
       ? {}
-      : { checkpoint: await readBounded(options.checkpointFile, MAX_NOTE_BYTES) }),
+      : { checkpoint: await readBounded(options.checkpointFile, RECEIPT_BOUNDS.maxBytes) }),
   };
-  const results: Result[] = [];
+  // What a receipt says is not kept: there may be any number of them.
+  const verdicts = new Set<Verdict>();
+  const reports: object[] = [];
   for (const file of options.files) {
     const result = await verifyFile(file, expected);
-    results.push(result);
+    verdicts.add(verdictOf(result));
     if (result.error !== null) console.note(`${result.error.message} [${result.error.code}]`);
-    else if (!options.json) printReport(console, file, result.report);
+    if (options.json) reports.push(toJson(result));
+    else if (result.report !== null) printReport(console, file, result.report);
   }
-  if (options.json) console.json(results.map(toJson));
-  return exitCodeOf(results);
+  if (options.json) console.json(reports);
+  return exitCodeOf(verdicts);
 }
 
 /** What became of one file: it was checked, or it could not be read. */
 type Result =
   | { readonly file: string; readonly report: VerificationReport; readonly error: null }
   | { readonly file: string; readonly report: null; readonly error: GlasshouseError };
+
+type Verdict = 'valid' | 'invalid' | 'unread';
+
+function verdictOf({ report }: Result): Verdict {
+  if (report === null) return 'unread';
+  return report.valid ? 'valid' : 'invalid';
+}
 
 async function verifyFile(file: string, expected: VerifyOptions): Promise<Result> {
   try {
@@ -88,9 +97,9 @@ async function verifyFile(file: string, expected: VerifyOptions): Promise<Result
 }
 
 /** A receipt that is not valid says more than one that nobody could look at. */
-function exitCodeOf(results: readonly Result[]): number {
-  if (results.some(({ report }) => report?.valid === false)) return EXIT_CODES.verificationFailed;
-  return results.every(({ error }) => error === null) ? 0 : EXIT_CODES.failure;
+function exitCodeOf(verdicts: ReadonlySet<Verdict>): number {
+  if (verdicts.has('invalid')) return EXIT_CODES.verificationFailed;
+  return verdicts.has('unread') ? EXIT_CODES.failure : 0;
 }
 
 /** Those of the files; without files, those of the data directory. */

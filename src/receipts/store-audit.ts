@@ -37,7 +37,7 @@ export async function auditLog(store: ReceiptStore, logKeys: readonly NoteVerifi
     attempt(list, 'log_inclusion', 'the stored hashes are those of the entries', () => {
       hashes.compare(store.log.readHash);
     });
-    const headsHold = await auditHeads(list, store, hashes, logKeys);
+    const headsHold = await auditHeads(list, store, size, hashes, logKeys);
     if (headsHold) auditRemembered(list, remembered, size, hashes);
   }
   list.notChecked(
@@ -87,19 +87,19 @@ function rebuild(store: ReceiptStore, size: number, hashes: RebuiltHashes): void
   }
 }
 
+/** Those of the `entries` that were rebuilt: later ones are of receipts that were appended meanwhile. */
 async function auditHeads(
   list: Checklist,
   store: ReceiptStore,
+  entries: number,
   hashes: RebuiltHashes,
   logKeys: readonly NoteVerifier[],
 ): Promise<boolean> {
   let count = 0;
   let after = 0;
-  for (
-    let page = store.log.checkpointsAfter(0, PAGE);
-    page.length > 0;
-    page = store.log.checkpointsAfter(after, PAGE)
-  ) {
+  const next = (): ReturnType<ReceiptStore['log']['checkpointsAfter']> =>
+    store.log.checkpointsAfter(after, PAGE).filter(({ size }) => size <= entries);
+  for (let page = next(); page.length > 0; page = next()) {
     for (const { size, note } of page) {
       const failure = await headFailure(note, size, hashes, logKeys);
       if (failure !== null) {

@@ -6,21 +6,27 @@ export interface JsonBounds {
   readonly maxBytes: number;
   /** Levels of arrays and objects inside each other; a document that is only a number has none. */
   readonly maxDepth: number;
+  /** Objects in all: one without members is two bytes long and takes some 200 bytes of memory. */
+  readonly maxObjects: number;
 }
 
 /**
  * Parses one JSON document (RFC 8259) and refuses what two readers could understand differently (RFC 7493, I-JSON):
- * duplicate names, lone surrogates, invalid UTF-8, a byte order mark, numbers outside the range of a double, and
- * anything after the document. Objects have no prototype, so that `__proto__` is a name like any other.
+ * duplicate names, lone surrogates, invalid UTF-8, a byte order mark, numbers outside the range or the precision of a
+ * double, and anything after the document. Objects have no prototype, so that `__proto__` is a name like any other.
  * Throws `receipt_invalid`, for duplicate names `duplicate_name`.
  */
 export function parseStrictJson(bytes: Uint8Array, bounds: JsonBounds): JsonValue {
   if (bytes.length > bounds.maxBytes) throw malformed(`it is longer than ${bounds.maxBytes} bytes`);
   const text = decodeUtf8(bytes);
   if (text === null) throw malformed('it is not UTF-8');
-  return new Parser(text, bounds.maxDepth).parseDocument();
+  return new Parser(text, bounds).parseDocument();
 }
 
+/** Two doubles never have the same decimal form of so many digits (IEEE 754-2019, 5.12.2). */
+const MAX_SIGNIFICANT_DIGITS = 17;
+/** In characters: nobody writes out zeros for so long. */
+const MAX_NUMBER_LENGTH = 64;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const FOUR_HEX_DIGITS = /[0-9a-fA-F]{4}/y;
 const WHITE_SPACE = /[ \t\n\r]*/y;
@@ -42,13 +48,14 @@ const LITERALS: readonly (readonly [string, JsonValue])[] = [
 
 class Parser {
   readonly #text: string;
-  readonly #maxDepth: number;
+  readonly #bounds: JsonBounds;
   #position = 0;
   #depth = 0;
+  #objects = 0;
 
-  constructor(text: string, maxDepth: number) {
+  constructor(text: string, bounds: JsonBounds) {
     this.#text = text;
-    this.#maxDepth = maxDepth;
+    this.#bounds = bounds;
   }
 
   parseDocument(): JsonValue {
@@ -72,8 +79,8 @@ class Parser {
   }
 
   #nested<T>(parse: () => T): T {
-    if (this.#depth === this.#maxDepth)
-      throw malformed(`it is nested more than ${this.#maxDepth} levels deep`);
+    const { maxDepth } = this.#bounds;
+    if (this.#depth === maxDepth) throw malformed(`it is nested more than ${maxDepth} levels deep`);
     this.#depth += 1;
     this.#position += 1; // the bracket
     const value = parse();
@@ -82,6 +89,9 @@ class Parser {
   }
 
   #parseObject(): JsonObject {
+    const { maxObjects } = this.#bounds;
+    if (this.#objects === maxObjects) throw malformed(`it has more than ${maxObjects} objects`);
+    this.#objects += 1;
     const members = Object.create(null) as Record<string, JsonValue>;
     if (this.#accept('}')) return members;
     do {
@@ -110,6 +120,7 @@ class Parser {
     if (token === '') throw this.#unexpected('a value');
     const value = Number(token);
     if (!Number.isFinite(value)) throw malformed(`the number ${quote(token)} is too large`);
+    if (!isExact(token, value)) throw malformed(`the number ${quote(token)} is too precise`);
     return value;
   }
 
@@ -179,6 +190,14 @@ class Parser {
     const what = found === '' ? 'it ends' : `${quote(found)} was found`;
     return malformed(`${what} at character ${this.#position}, where ${wanted} should be`);
   }
+}
+
+/** False when digits of it, or the whole number, got lost in the double. */
+function isExact(token: string, value: number): boolean {
+  if (token.length > MAX_NUMBER_LENGTH) return false;
+  const digits = token.replace(/e.*/isu, '').replaceAll(/[-.]/gu, '');
+  const significant = digits.replace(/^0+/u, '').replace(/0+$/u, '');
+  return significant.length <= MAX_SIGNIFICANT_DIGITS && (significant === '' || value !== 0);
 }
 
 function malformed(why: string, code: ErrorCode = 'receipt_invalid'): GlasshouseError {

@@ -34,7 +34,7 @@ export async function verifyLog(
   const older = await checkSignedHead(list, 'old_checkpoint', () => parseAnyCheckpoint(oldFile), logKeys);
   const newer = await checkSignedHead(list, 'new_checkpoint', () => parseAnyCheckpoint(newFile), logKeys);
   if (older !== null && newer !== null) checkContinues(list, older.checkpoint.head, newer);
-  else list.notChecked('log_consistency', 'not reached: an earlier check failed');
+  else list.notChecked('log_consistency', NOT_REACHED);
   list.notChecked('log_forks', FORKS);
   return { valid: !list.hasFailure, checks: list.checks };
 }
@@ -52,10 +52,14 @@ export interface LogTrust {
   readonly checkpoint: Uint8Array | null;
 }
 
-/** Checks that the log has the receipt, and that what it says of itself holds together. */
+/**
+ * Checks that the log has the receipt, and that what it says of itself holds together. Without a key of a log that is all
+ * that can be said: anybody can make up a log, so what would pass is then not checked.
+ */
 export async function checkLogPlace(list: Checklist, place: LogPlace, trust: LogTrust): Promise<void> {
   const { entry, checkpoint: note, proof } = place.log;
-  list.judge(
+  const judge = trust.logKeys.length > 0 ? passOrFail(list) : unprovenOrFail(list);
+  judge(
     'log_entry',
     `entry ${entry.index} of the log is about this very envelope`,
     failureIf(
@@ -64,15 +68,19 @@ export async function checkLogPlace(list: Checklist, place: LogPlace, trust: Log
       'the entry of the log is about another envelope',
     ),
   );
-  list.judge(
+  judge(
     'log_time',
     `logged at ${entry.time}, after it ended`,
     failureIf(entry.time < place.finishedAt, 'log_time_reversed', `logged at ${entry.time}, before it ended`),
   );
   const head = await checkOwnCheckpoint(list, note, trust.logKeys);
-  if (head === null) return;
+  if (head === null) {
+    list.notChecked('log_inclusion', NOT_REACHED);
+    if (trust.checkpoint !== null) list.notChecked('log_consistency', NOT_REACHED);
+    return;
+  }
   const claim = { leafHash: hashLeaf(encodeLogEntry(entry)), index: entry.index, ...head, proof };
-  list.judge(
+  judge(
     'log_inclusion',
     `it is under that head: it can no longer be removed or changed unnoticed`,
     failureIf(
@@ -83,6 +91,24 @@ export async function checkLogPlace(list: Checklist, place: LogPlace, trust: Log
   );
   if (trust.checkpoint !== null) await checkAgainst(list, head, trust.checkpoint, trust.logKeys);
 }
+
+type Judge = (name: LogCheckName, success: string, failure: Failure | null) => void;
+
+function passOrFail(list: Checklist): Judge {
+  return (name, success, failure) => {
+    list.judge(name, success, failure);
+  };
+}
+
+function unprovenOrFail(list: Checklist): Judge {
+  return (name, _success, failure) => {
+    if (failure === null)
+      list.notChecked(name, 'the file does not contradict itself; no key of a log was given');
+    else list.failed(name, failure.code, failure.detail);
+  };
+}
+
+const NOT_REACHED = 'not reached: an earlier check failed';
 
 export const FORKS =
   'whether the log showed others something else: compare checkpoints with them, or have them witnessed';
@@ -114,7 +140,17 @@ async function checkAgainst(
   logKeys: readonly NoteVerifier[],
 ): Promise<void> {
   const update = await checkSignedHead(list, 'new_checkpoint', () => parseAnyCheckpoint(given), logKeys);
-  if (update !== null) checkContinues(list, head, update);
+  if (update === null) {
+    list.notChecked('log_consistency', NOT_REACHED);
+    return;
+  }
+  const { origin, size } = update.checkpoint.head;
+  if (origin !== head.origin || size >= head.size) {
+    checkContinues(list, head, update);
+    return;
+  }
+  const detail = `the checkpoint has ${size} entries, the head of the receipt ${head.size}: give one that is not older`;
+  list.failed('log_consistency', 'log_proof_missing', detail);
 }
 
 async function checkSignedHead(
@@ -205,10 +241,12 @@ function unproven(
   );
 }
 
+const JSON_WHITE_SPACE = new Set([0x20, 0x09, 0x0a, 0x0d]);
+
 /** A checkpoint, one with a proof, or that of a receipt file. Throws `checkpoint_invalid` or `receipt_invalid`. */
 export function parseAnyCheckpoint(file: Uint8Array): CheckpointUpdate {
   const OPENING_BRACE = 0x7b;
-  if (file[0] !== OPENING_BRACE) return parseUpdate(file);
+  if (file.find((byte) => !JSON_WHITE_SPACE.has(byte)) !== OPENING_BRACE) return parseUpdate(file);
   const { log } = parseReceiptFile(file);
   if (log === null) throw new GlasshouseError('receipt_invalid', 'The receipt carries no checkpoint.');
   return { checkpoint: parseCheckpoint(new TextEncoder().encode(log.checkpoint)), since: null };

@@ -58,6 +58,42 @@ describe('attacks on the place in the log', () => {
     ]);
   });
 
+  it('a log that somebody made up, for a verifier without its key: nothing it says passes', async () => {
+    const { receipt } = await sampleReceipt();
+    const made = new MemoryLog(new NoteSigner(generatePrivateKeyPem(), () => LOG_SIGNER.name)).fill(7);
+    const forged = await withProof(made.prove(made.add(receipt.envelopeBytes, '2099-01-01T00:00:00.000Z')));
+    const { checks } = await verifyReceipt(forged, { trustedKeys: trusted.trustedKeys });
+    const passed = checks.filter(({ name, outcome }) => name.startsWith('log_') && outcome === 'passed');
+    assert.deepEqual(passed, []);
+    // What contradicts itself fails all the same.
+    const other = await withProof(made.prove(1));
+    await assertRefused(other, ['log_entry_mismatch'], { trustedKeys: trusted.trustedKeys });
+  });
+
+  it('what is behind a head that does not hold is not reached', async () => {
+    const right = sampleProof((await sampleReceipt()).receipt.envelopeBytes);
+    const edited = await withProof({ ...right, checkpoint: right.checkpoint.replace('\n5\n', '\n6\n') });
+    const checkpoint = utf8(new MemoryLog().fill(9).checkpoint());
+    const { checks } = await verifyReceipt(edited, { ...trusted, checkpoint });
+    for (const name of ['log_inclusion', 'log_consistency'])
+      assert.equal(checks.find((check) => check.name === name)?.outcome, 'not_checked');
+  });
+
+  it('a checkpoint that is older than the receipt shows nothing, and accuses nobody', async () => {
+    const { receipt } = await sampleReceipt();
+    const log = new MemoryLog().fill(4);
+    const old = utf8(log.checkpoint());
+    const bundle = await withProof(log.prove(log.add(receipt.envelopeBytes)));
+    await assertRefused(bundle, ['log_proof_missing'], { ...trusted, checkpoint: old });
+    assert.equal(
+      (await verifyReceipt(bundle, { ...trusted, checkpoint: utf8(log.checkpoint()) })).valid,
+      true,
+    );
+    // A receipt file has a checkpoint, too, also where white space stands before it.
+    const spaced = utf8(`\n ${Buffer.from(bundle).toString()}`);
+    assert.equal((await verifyReceipt(bundle, { ...trusted, checkpoint: spaced })).valid, true);
+  });
+
   it('a proof that was taken away, when a checkpoint demands one', async () => {
     const { receipt } = await sampleReceipt();
     const checkpoint = utf8(new MemoryLog().fill(9).checkpoint());

@@ -11,6 +11,7 @@ import { encodeLogEntry } from '../../src/receipts/log-entry.js';
 import { type FinishedExecution, ReceiptStore, type StoredOutputs } from '../../src/receipts/store.js';
 import { auditLog } from '../../src/receipts/store-audit.js';
 import { STORE_APPLICATION_ID, STORE_MIGRATIONS } from '../../src/receipts/store-schema.js';
+import { NoteVerifier, type SignedNote } from '../../src/receipts/signed-note.js';
 import { ReceiptWriter } from '../../src/receipts/store-writer.js';
 import { verifyReceipt } from '../../src/receipts/verify.js';
 import { LOG_SIGNER, LOG_VERIFIER, MemoryLog } from './sample-log.js';
@@ -58,6 +59,28 @@ describe('the stored log', () => {
     }
     assert.equal(store.proofOf('0'.repeat(64)), null);
     assert.equal((await auditLog(store, [LOG_VERIFIER])).valid, true);
+  });
+
+  it('is audited as it was when that began, also while receipts are appended', async (t) => {
+    const { store } = openStore(t);
+    for (let number = 1; number <= 3; number += 1) await storeReceipt(store, number);
+    let number = 3;
+    const verify = mock.method(LOG_VERIFIER, 'verify', async (note: SignedNote) => {
+      if (number < 6) await storeReceipt(store, (number += 1));
+      return NoteVerifier.prototype.verify.call(LOG_VERIFIER, note);
+    });
+    try {
+      const { valid, size, checks } = await auditLog(store, [LOG_VERIFIER]);
+      assert.deepEqual(
+        checks.filter(({ outcome }) => outcome === 'failed'),
+        [],
+      );
+      assert.ok(valid);
+      assert.ok(size >= 3 && size < 6);
+      assert.equal(store.log.latest()?.size, 6);
+    } finally {
+      verify.mock.restore();
+    }
   });
 
   it('has the root that its entries have, and gives a proof of growth from every size', async (t) => {

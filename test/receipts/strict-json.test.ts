@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { parseStrictJson } from '../../src/receipts/strict-json.js';
 import { utf8 } from './sample.js';
 
-const BOUNDS = { maxBytes: 1_000_000, maxDepth: 64 };
+const BOUNDS = { maxBytes: 1_000_000, maxDepth: 64, maxObjects: 10_000 };
 const refused = { name: 'GlasshouseError', code: 'receipt_invalid' };
 const parse = (text: string): unknown => parseStrictJson(utf8(text), BOUNDS);
 
@@ -78,6 +78,35 @@ describe('parseStrictJson', () => {
     );
   });
 
+  it('takes numbers in any notation that loses nothing', () => {
+    assert.deepEqual(
+      parse('[4.0, 40e-1, 0.0004E4, 0e-999, -0.0, 12345678901234567]'),
+      [4, 4, 4, 0, -0, 12345678901234567],
+    );
+    fc.assert(
+      fc.property(
+        fc.double({ noNaN: true, noDefaultInfinity: true }),
+        (value) => parse(String(value)) === value || value === 0,
+      ),
+    );
+  });
+
+  it('bounds how many objects there are, wherever they stand', () => {
+    const bounds = { ...BOUNDS, maxObjects: 3 };
+    for (const [text, isRefused] of [
+      ['[{},{},{}]', false],
+      ['[{},{},{},{}]', true],
+      ['{"a":{"b":{}}}', false],
+      ['{"a":{"b":{"c":{}}}}', true],
+    ] as const)
+      if (isRefused)
+        assert.throws(() => parseStrictJson(utf8(text), bounds), {
+          ...refused,
+          message: /more than 3 objects/,
+        });
+      else parseStrictJson(utf8(text), bounds);
+  });
+
   it('treats the names of Object.prototype like any other', () => {
     const value = parse('{"__proto__":{"polluted":true},"constructor":1,"toString":2}') as Record<
       string,
@@ -113,6 +142,9 @@ describe('parseStrictJson', () => {
     ['NaN', 'NaN'],
     ['Infinity', '-Infinity'],
     ['a number too large for a double', '1e999'],
+    ['a number too small for a double', '-1e-999'],
+    ['a number that is written out too far', `1${'0'.repeat(64)}`],
+    ['a number with more digits than a double has', '3.9999999999999999999999'],
     ['an unknown escape', String.raw`"\x41"`],
     ['a short unicode escape', String.raw`"\u004"`],
     ['a unicode escape with a sign', String.raw`"\u+041"`],
@@ -151,13 +183,13 @@ describe('parseStrictJson', () => {
 
   it('keeps its bounds: the limit passes, one more does not', () => {
     const nested = (depth: number): Uint8Array => utf8('['.repeat(depth) + ']'.repeat(depth));
-    assert.doesNotThrow(() => parseStrictJson(nested(3), { maxBytes: 6, maxDepth: 3 }));
-    assert.throws(() => parseStrictJson(nested(4), { maxBytes: 100, maxDepth: 3 }), /levels deep/);
-    assert.throws(() => parseStrictJson(nested(3), { maxBytes: 5, maxDepth: 3 }), /longer than/);
+    assert.doesNotThrow(() => parseStrictJson(nested(3), { ...BOUNDS, maxBytes: 6, maxDepth: 3 }));
+    assert.throws(() => parseStrictJson(nested(4), { ...BOUNDS, maxDepth: 3 }), /levels deep/);
+    assert.throws(() => parseStrictJson(nested(3), { ...BOUNDS, maxBytes: 5, maxDepth: 3 }), /longer than/);
   });
 
   it('counts depth, not brackets', () => {
-    assert.doesNotThrow(() => parseStrictJson(utf8('[[],[],{},[]]'), { maxBytes: 100, maxDepth: 2 }));
+    assert.doesNotThrow(() => parseStrictJson(utf8('[[],[],{},[]]'), { ...BOUNDS, maxDepth: 2 }));
   });
 
   it('escapes what it quotes in its message', () => {

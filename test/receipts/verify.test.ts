@@ -85,6 +85,19 @@ describe('verifyReceipt: a receipt as it was made', () => {
     );
   });
 
+  it('is valid without a key of a log, whose word is then not taken for anything', async () => {
+    const { valid, checks } = await verifyReceipt(bundle, { trustedKeys: [VERIFIER] });
+    assert.equal(valid, true);
+    const ofTheLog = checks.filter(({ name }) => name.startsWith('log_'));
+    assert.deepEqual(
+      ofTheLog.map(({ name, outcome }) => `${name} ${outcome}`),
+      ['log_entry', 'log_time', 'log_checkpoint', 'log_inclusion', 'log_forks'].map(
+        (name) => `${name} not_checked`,
+      ),
+    );
+    assert.match(ofTheLog[0]?.detail ?? '', /no key of a log was given/);
+  });
+
   it('is valid as a bare envelope, whose id is computed', async () => {
     const { receipt } = await sampleReceipt();
     const report = await verifyReceipt(receipt.envelopeBytes, trusted);
