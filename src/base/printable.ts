@@ -18,3 +18,13 @@ export function escapeUnprintable(text: string): string {
     (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
   );
 }
+
+/** The same JSON, in which nothing stands that a terminal could take for more than text. */
+export function escapeUnprintableJson(json: string): string {
+  return json.replaceAll(/[^\P{C}\n]|[\u2028\u2029]/gu, (character) =>
+    Array.from({ length: character.length }, (_, index) => {
+      const unit = character.charCodeAt(index);
+      return `\\u${unit.toString(16).padStart(4, '0')}`;
+    }).join(''),
+  );
+}

@@ -1,6 +1,6 @@
 import { isatty } from 'node:tty';
 
-import { escapeUnprintable } from '../base/printable.js';
+import { escapeUnprintable, escapeUnprintableJson } from '../base/printable.js';
 
 export type Style = 'good' | 'bad' | 'dim' | 'bold';
 
@@ -27,7 +27,7 @@ export class Console {
   }
 
   json(value: unknown): void {
-    process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+    process.stdout.write(`${escapeUnprintableJson(JSON.stringify(value, null, 2))}\n`);
   }
 
   /** A warning or an error: always stderr, so that stdout stays what was asked for. */

@@ -1,3 +1,4 @@
+import { type FileSystemRecord, type NetworkRecord, type ObservedProcess } from '../receipts/observed.js';
 import { type Predicate } from '../receipts/receipt.js';
 import { commandOf, deedsOf } from './observed-deeds.js';
 import { textForPeople } from './text-for-people.js';
@@ -28,7 +29,10 @@ export interface Fact {
   readonly value: FactValue;
 }
 
-/** Everything in a receipt that can be compared with another. Ids and times of day always differ and are left out. */
+/**
+ * What a receipt says that can be compared with another. Ids and times of day always differ and are left out; who did each
+ * deed, and the bytes of each file and peer, too: the totals stand for them.
+ */
 export function factsOf(predicate: Predicate): Fact[] {
   return [
     ...fields('outcome', { ...predicate.outcome, error: errorText(predicate) }),
@@ -49,7 +53,7 @@ function requestFacts({ request }: Predicate): Fact[] {
     ...fields('request', { kind, code_sha256, argv: words, stdin_sha256, timeout_ms }),
     ...prefixed('limits.', fields('request', limits ?? {})),
     ...request.input_files.map((file) =>
-      fact('request', `input file ${textForPeople(file.path)}`, file.sha256),
+      fact('request', `input file ${textForPeople(file.path)}`, [`${file.size_bytes} bytes`, file.sha256]),
     ),
     ...request.env_names.map((name) => fact('environment', `variable ${textForPeople(name)}`, 'set')),
     ...(request.env_values ?? []).map(({ name, value }) =>
@@ -59,9 +63,10 @@ function requestFacts({ request }: Predicate): Fact[] {
 }
 
 function executionFacts({ execution, provenance }: Predicate): Fact[] {
-  const { backend, isolation, start, vmm_version, image, notes } = execution;
+  const { backend, isolation, start, snapshot, vmm_version, image, notes } = execution;
+  const cloneOf = snapshot?.sha256 ?? null;
   return [
-    ...fields('execution', { provenance, backend, isolation, start, vmm_version, notes }),
+    ...fields('execution', { provenance, backend, isolation, start, snapshot: cloneOf, vmm_version, notes }),
     ...prefixed('image.', fields('execution', image ?? {})),
   ];
 }
@@ -81,17 +86,57 @@ function outputFacts({ artifacts }: Predicate): Fact[] {
 }
 
 function observedFacts(predicate: Predicate): Fact[] {
-  const { observation, process_tree, syscalls } = predicate;
-  const counts = new Map<string, number>();
+  return [
+    ...observationFacts(predicate),
+    ...processFacts(predicate),
+    ...deedFacts(predicate),
+    ...callFacts(predicate),
+  ];
+}
+
+function observationFacts({ observation }: Predicate): Fact[] {
+  if (observation.level === 'none') return [fact('observation', 'level', observation.level)];
+  const { level, complete, reason, blind_spots, blind_from_us, dropped, omitted, totals } = observation;
+  return [
+    ...fields('observation', { level, complete, reason, blind_spots, blind_from_us }),
+    ...prefixed('dropped.', fields('observation', dropped)),
+    ...prefixed('omitted.', fields('observation', omitted)),
+    ...prefixed('totals.', fields('observation', totals ?? {})),
+  ];
+}
+
+/** By command line, since ids and pids tell nothing: how many there were, and as what they ran. */
+function processFacts({ process_tree }: Predicate): Fact[] {
+  const byCommand = new Map<string, { count: number; readonly ways: Set<string> }>();
   for (const process of process_tree) {
     const command = commandOf(process);
-    counts.set(command, (counts.get(command) ?? 0) + 1);
+    const known = byCommand.get(command) ?? { count: 0, ways: new Set() };
+    known.count += 1;
+    known.ways.add(wayOf(process));
+    byCommand.set(command, known);
   }
+  return [...byCommand].map(([command, { count, ways }]) =>
+    fact('processes', command, [`${count} times`, ...[...ways].sort()]),
+  );
+}
+
+/** What a process ran last, as whom and where, and how it ended. */
+function wayOf({ images, exit_code, signal }: ObservedProcess): string {
+  const image = images.at(-1);
+  const end = signal ?? (exit_code === null ? 'end not seen' : `exit ${exit_code}`);
+  if (image === undefined) return end;
+  const executable = image.executable === null ? '?' : textForPeople(image.executable);
+  const directory = image.cwd === null ? '?' : textForPeople(image.cwd);
+  const rights = image.privileged ? ', with rights of the file' : '';
+  return `${executable} in ${directory} as user ${image.uid}, effective ${image.euid}${rights}: ${end}`;
+}
+
+function deedFacts(predicate: Predicate): Fact[] {
+  const { filesystem, network } = predicate;
   const deeds = new Map(deedsOf(predicate).map((deed) => [`${deed.kind} ${deed.what}`, deed]));
+  const amounts = (record: FileSystemRecord | NetworkRecord | null): object =>
+    Object.fromEntries(Object.entries(record ?? {}).filter(([name]) => name.startsWith('bytes_')));
   return [
-    fact('observation', 'level', observation.level),
-    ...(observation.level === 'none' ? [] : [fact('observation', 'complete', observation.complete)]),
-    ...[...counts].map(([command, count]) => fact('processes', command, count)),
     ...[...deeds.values()].map(({ kind, what }) =>
       fact(
         kind === 'network' ? 'network' : 'files',
@@ -99,11 +144,20 @@ function observedFacts(predicate: Predicate): Fact[] {
         'done',
       ),
     ),
+    ...fields('files', amounts(filesystem)),
+    ...fields('network', amounts(network)),
+  ];
+}
+
+function callFacts({ syscalls }: Predicate): Fact[] {
+  return [
     ...fields('syscalls', syscalls?.counts ?? {}),
     ...(syscalls?.denied ?? []).map(({ name, error, count }) =>
       fact('syscalls', `denied ${name} ${error}`, count),
     ),
-    ...(syscalls?.notable ?? []).map(({ name, count }) => fact('syscalls', `notable ${name}`, count)),
+    ...(syscalls?.notable ?? []).map(({ name, count, succeeded }) =>
+      fact('syscalls', `notable ${name}`, [`${count} times`, `${succeeded} succeeded`]),
+    ),
   ];
 }
 

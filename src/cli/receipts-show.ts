@@ -25,7 +25,8 @@ export async function showReceipt(
 function printReceipt(console: Console, receipt: StoredReceipt, predicate: Predicate, all: boolean): void {
   const section = (heading: string, lines: readonly Line[]): void => {
     console.line(console.style('bold', heading));
-    for (const [name, value] of lines) console.line(`  ${name.padEnd(12)} ${console.printable(value)}`);
+    for (const [name, value] of lines)
+      console.line(`  ${console.printable(name.padEnd(12))} ${console.printable(value)}`);
   };
   section(`receipt ${receipt.receiptId}`, [
     ['execution', predicate.execution_id],

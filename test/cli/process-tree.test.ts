@@ -146,4 +146,42 @@ describe('differencesOf', () => {
     const mirrored = differencesOf(b, a);
     assert.equal(mirrored.length, found.length);
   });
+
+  it('sees what makes two runs of one program different for whoever must trust them', () => {
+    const { observation, syscalls, network } = a;
+    const [first, ...others] = a.process_tree;
+    const notable = syscalls?.notable[0];
+    assert.ok(observation.level === 'host' && syscalls !== null && network !== null);
+    assert.ok(first !== undefined && notable !== undefined);
+    const [image] = first.images;
+    assert.ok(image !== undefined);
+    const withFirst = (changes: Partial<typeof first>): Partial<Predicate> => ({
+      process_tree: [{ ...first, ...changes }, ...others],
+    });
+    const input = { path: 'in', sha256: 'a'.repeat(64), size_bytes: 1 };
+    const withInput = (changes: object): Predicate => ({
+      ...a,
+      request: { ...a.request, input_files: [{ ...input, ...changes }] },
+    });
+    const changes: readonly Partial<Predicate>[] = [
+      { execution: { ...a.execution, snapshot: { sha256: 'b'.repeat(64), age_ms: 1 } } },
+      { observation: { ...observation, blind_spots: [...observation.blind_spots, 'another'] } },
+      { observation: { ...observation, dropped: { file: 1 } } },
+      { observation: { ...observation, omitted: { file: 1 } } },
+      { observation: { ...observation, totals: null } },
+      { observation: { ...observation, reason: 'another' } },
+      { syscalls: { ...syscalls, notable: [{ ...notable, succeeded: notable.succeeded + 1 }] } },
+      { network: { ...network, bytes_sent: 123_456 } },
+      withFirst({ exit_code: 77 }),
+      withFirst({ images: [{ ...image, euid: 4711 }] }),
+      withFirst({ images: [{ ...image, privileged: !image.privileged }] }),
+      withFirst({ images: [{ ...image, executable: '/tmp/other' }] }),
+      withFirst({ images: [{ ...image, cwd: '/other' }] }),
+    ];
+    for (const change of changes)
+      assert.notDeepEqual(differencesOf(a, { ...a, ...change }), [], JSON.stringify(change).slice(0, 200));
+    assert.notDeepEqual(differencesOf(withInput({}), withInput({ size_bytes: 2 })), []);
+    const bytes = withInput({ path: { base64: '/w==' } });
+    assert.notDeepEqual(differencesOf(bytes, withInput({ path: 'base64:/w==' })), []);
+  });
 });

@@ -80,8 +80,8 @@ describe('parseStrictJson', () => {
 
   it('takes numbers in any notation that loses nothing', () => {
     assert.deepEqual(
-      parse('[4.0, 40e-1, 0.0004E4, 0e-999, -0.0, 12345678901234567]'),
-      [4, 4, 4, 0, -0, 12345678901234567],
+      parse('[4.0, 40e-1, 0.0004E4, 0e-999, -0.0, 1234567890123456]'),
+      [4, 4, 4, 0, -0, 1234567890123456],
     );
     fc.assert(
       fc.property(
