@@ -41,7 +41,7 @@ export class ServerMetrics {
     });
     this.#refused = new Counter({
       name: 'glasshouse_executions_refused_total',
-      help: 'Executions that were refused or given up before they were started, by the code of the error.',
+      help: 'Executions without a receipt: refused, given up before they were started, or not to be stored; by the code of the error.',
       labelNames: ['code'],
       registers,
     });
