@@ -1,7 +1,12 @@
-import { type FileSystemRecord, type NetworkRecord, type ObservedProcess } from '../receipts/observed.js';
-import { type Predicate } from '../receipts/receipt.js';
+import {
+  type FileSystemRecord,
+  type NetworkRecord,
+  type ObservedImage,
+  type ObservedProcess,
+} from '../receipts/observed.js';
+import { type Predicate, type Text } from '../receipts/receipt.js';
 import { commandOf, deedsOf } from './observed-deeds.js';
-import { textForPeople } from './text-for-people.js';
+import { commandForPeople, textForPeople } from './text-for-people.js';
 
 export const SECTIONS = [
   'outcome',
@@ -31,7 +36,7 @@ export interface Fact {
 
 /**
  * What a receipt says that can be compared with another. Ids and times of day always differ and are left out; who did each
- * deed, and the bytes of each file and peer, too: the totals stand for them.
+ * deed, how often, and the bytes of each file and peer, too: the totals stand for them.
  */
 export function factsOf(predicate: Predicate): Fact[] {
   return [
@@ -96,39 +101,41 @@ function observedFacts(predicate: Predicate): Fact[] {
 
 function observationFacts({ observation }: Predicate): Fact[] {
   if (observation.level === 'none') return [fact('observation', 'level', observation.level)];
-  const { level, complete, reason, blind_spots, blind_from_us, dropped, omitted, totals } = observation;
+  const { level, complete, reason, hooks, blind_spots, blind_from_us } = observation;
+  const { dropped, omitted, totals } = observation;
   return [
-    ...fields('observation', { level, complete, reason, blind_spots, blind_from_us }),
+    ...fields('observation', { level, complete, reason, hooks, blind_spots, blind_from_us }),
     ...prefixed('dropped.', fields('observation', dropped)),
     ...prefixed('omitted.', fields('observation', omitted)),
     ...prefixed('totals.', fields('observation', totals ?? {})),
   ];
 }
 
-/** By command line, since ids and pids tell nothing: how many there were, and as what they ran. */
+/** By command line, since ids and pids tell nothing: how many there were, and how many of them ran in which way. */
 function processFacts({ process_tree }: Predicate): Fact[] {
-  const byCommand = new Map<string, { count: number; readonly ways: Set<string> }>();
+  const byCommand = new Map<string, Map<string, number>>();
   for (const process of process_tree) {
     const command = commandOf(process);
-    const known = byCommand.get(command) ?? { count: 0, ways: new Set() };
-    known.count += 1;
-    known.ways.add(wayOf(process));
-    byCommand.set(command, known);
+    const ways = byCommand.get(command) ?? new Map<string, number>();
+    const way = wayOf(process);
+    byCommand.set(command, ways.set(way, (ways.get(way) ?? 0) + 1));
   }
-  return [...byCommand].map(([command, { count, ways }]) =>
-    fact('processes', command, [`${count} times`, ...[...ways].sort()]),
+  return [...byCommand].map(([command, ways]) =>
+    fact('processes', command, [...ways].map(([way, count]) => `${count} times ${way}`).sort()),
   );
 }
 
-/** What a process ran last, as whom and where, and how it ended. */
+/** What a process ran, one after the other, as whom and where, and how it ended. */
 function wayOf({ images, exit_code, signal }: ObservedProcess): string {
-  const image = images.at(-1);
   const end = signal ?? (exit_code === null ? 'end not seen' : `exit ${exit_code}`);
-  if (image === undefined) return end;
-  const executable = image.executable === null ? '?' : textForPeople(image.executable);
-  const directory = image.cwd === null ? '?' : textForPeople(image.cwd);
-  const rights = image.privileged ? ', with rights of the file' : '';
-  return `${executable} in ${directory} as user ${image.uid}, effective ${image.euid}${rights}: ${end}`;
+  return `${images.map(imageForPeople).join(' then ')}: ${end}`;
+}
+
+function imageForPeople({ executable, script, marks, cwd, uid, euid, privileged }: ObservedImage): string {
+  const known = (text: Text | null): string => (text === null ? '?' : commandForPeople([text]));
+  const traits = [...marks, ...(privileged ? ['privileged'] : [])].map((trait) => ` (${trait})`).join('');
+  const interpreted = script === null ? '' : ` for ${known(script)}`;
+  return `${known(executable)}${traits}${interpreted} in ${known(cwd)} as ${uid} effective ${euid}`;
 }
 
 function deedFacts(predicate: Predicate): Fact[] {

@@ -22,8 +22,8 @@ import { MAX_NOTE_BYTES } from './signed-note.js';
 import { decodeSpkiPem, KEY_ALGORITHMS } from './spki.js';
 import { parseStrictJson } from './strict-json.js';
 
-/** The largest file that is read as a receipt, the deepest nesting inside it, and more objects than a payload has room for. */
-export const RECEIPT_BOUNDS = { maxBytes: 32 * 1024 * 1024, maxDepth: 16, maxObjects: 2_000_000 } as const;
+/** The largest file that is read as a receipt, the deepest nesting inside it, and more objects and arrays than a statement of 20 MiB has. */
+export const RECEIPT_BOUNDS = { maxBytes: 32 * 1024 * 1024, maxDepth: 16, maxContainers: 2_000_000 } as const;
 
 /** A receipt file, decoded but not verified. */
 export interface ReceiptFile {

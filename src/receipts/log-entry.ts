@@ -14,7 +14,7 @@ export interface LogEntry {
   readonly time: string;
 }
 
-const BOUNDS = { maxBytes: 1_024, maxDepth: 1, maxObjects: 1 } as const;
+const BOUNDS = { maxBytes: 1_024, maxDepth: 1, maxContainers: 1 } as const;
 
 export const LOG_ENTRY: Schema<LogEntry> = objectOf<LogEntry>({
   envelope_sha256: sha256Hex,

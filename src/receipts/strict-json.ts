@@ -6,8 +6,8 @@ export interface JsonBounds {
   readonly maxBytes: number;
   /** Levels of arrays and objects inside each other; a document that is only a number has none. */
   readonly maxDepth: number;
-  /** Objects in all: one without members is two bytes long and takes some 200 bytes of memory. */
-  readonly maxObjects: number;
+  /** Objects and arrays in all: `{}` and `[1]` are a few bytes long and take some 200 bytes of memory. */
+  readonly maxContainers: number;
 }
 
 /**
@@ -23,8 +23,6 @@ export function parseStrictJson(bytes: Uint8Array, bounds: JsonBounds): JsonValu
   return new Parser(text, bounds).parseDocument();
 }
 
-/** Two doubles never have the same decimal form of so many digits (IEEE 754-2019, 5.12.2). */
-const MAX_SIGNIFICANT_DIGITS = 17;
 /** In characters: nobody writes out zeros for so long. */
 const MAX_NUMBER_LENGTH = 64;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
@@ -51,7 +49,7 @@ class Parser {
   readonly #bounds: JsonBounds;
   #position = 0;
   #depth = 0;
-  #objects = 0;
+  #containers = 0;
 
   constructor(text: string, bounds: JsonBounds) {
     this.#text = text;
@@ -79,8 +77,11 @@ class Parser {
   }
 
   #nested<T>(parse: () => T): T {
-    const { maxDepth } = this.#bounds;
+    const { maxDepth, maxContainers } = this.#bounds;
     if (this.#depth === maxDepth) throw malformed(`it is nested more than ${maxDepth} levels deep`);
+    if (this.#containers === maxContainers)
+      throw malformed(`it has more than ${maxContainers} objects and arrays`);
+    this.#containers += 1;
     this.#depth += 1;
     this.#position += 1; // the bracket
     const value = parse();
@@ -89,9 +90,6 @@ class Parser {
   }
 
   #parseObject(): JsonObject {
-    const { maxObjects } = this.#bounds;
-    if (this.#objects === maxObjects) throw malformed(`it has more than ${maxObjects} objects`);
-    this.#objects += 1;
     const members = Object.create(null) as Record<string, JsonValue>;
     if (this.#accept('}')) return members;
     do {
@@ -192,12 +190,19 @@ class Parser {
   }
 }
 
-/** False when digits of it, or the whole number, got lost in the double. */
+/** False when the double that is nearest to it is written in another way: a reader with decimal numbers sees another. */
 function isExact(token: string, value: number): boolean {
-  if (token.length > MAX_NUMBER_LENGTH) return false;
-  const digits = token.replace(/e.*/isu, '').replaceAll(/[-.]/gu, '');
-  const significant = digits.replace(/^0+/u, '').replace(/0+$/u, '');
-  return significant.length <= MAX_SIGNIFICANT_DIGITS && (significant === '' || value !== 0);
+  return token.length <= MAX_NUMBER_LENGTH && decimalOf(token) === decimalOf(String(value));
+}
+
+/** One form of each decimal number, without its sign: the digits that count, and the power of ten of the last one. */
+function decimalOf(number: string): string {
+  const [mantissa = '', power = '0'] = number.toLowerCase().split('e');
+  const [whole = '', fraction = ''] = mantissa.replace('-', '').split('.');
+  const digits = `${whole}${fraction}`.replace(/^0+/u, '');
+  const significant = digits.replace(/0+$/u, '');
+  if (significant === '') return '0';
+  return `${significant}e${Number(power) - fraction.length + digits.length - significant.length}`;
 }
 
 function malformed(why: string, code: ErrorCode = 'receipt_invalid'): GlasshouseError {

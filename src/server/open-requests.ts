@@ -1,5 +1,4 @@
 import { type ServerResponse } from 'node:http';
-import { type Socket } from 'node:net';
 
 /** The requests whose answer has not been sent to its end. */
 export class OpenRequests {
@@ -13,11 +12,6 @@ export class OpenRequests {
       });
     });
     this.#open.set(response, closed);
-  }
-
-  /** The one that is answered on a connection now. */
-  on(socket: Socket): ServerResponse | undefined {
-    return [...this.#open.keys()].find((response) => response.socket === socket);
   }
 
   /** Resolves when all requests of this moment have their answer, or have lost their client. */

@@ -10,12 +10,16 @@ const MAX_WAITING = 16;
  * once, with a response that has no connection yet, and that says nothing when the connection ends before it gets one.
  */
 export class RequestTurns {
+  readonly #current = new WeakMap<Socket, ServerResponse>();
   readonly #waiting = new WeakMap<Socket, Set<(isItsTurn: boolean) => void>>();
 
   /** Resolves to true when every request before this one has its answer; to false when the connection ends before that. */
   comes(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
     const { socket } = request;
-    if (response.socket !== null) return Promise.resolve(true);
+    if (response.socket !== null) {
+      this.#current.set(socket, response);
+      return Promise.resolve(true);
+    }
     if (socket.destroyed) return Promise.resolve(false);
     const waiting = this.#waitingOn(socket);
     if (waiting.size === MAX_WAITING) {
@@ -26,9 +30,16 @@ export class RequestTurns {
       waiting.add(resolve);
       response.once('socket', () => {
         waiting.delete(resolve);
+        this.#current.set(socket, response);
         resolve(true);
       });
     });
+  }
+
+  /** The answer that a connection is taken for now. Known as soon as Node.js tells of the request, not a moment later. */
+  currentOn(socket: Socket): ServerResponse | undefined {
+    const current = this.#current.get(socket);
+    return current?.writableFinished === true ? undefined : current;
   }
 
   #waitingOn(socket: Socket): Set<(isItsTurn: boolean) => void> {

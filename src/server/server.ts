@@ -15,7 +15,7 @@ import { ServerState } from './server-state.js';
 export async function createServer(dependencies: ServerDependencies): Promise<HttpServer> {
   const { config, version } = dependencies;
   const state = new ServerState(config.bodyLimitBytes);
-  const app = createApp(dependencies, state.openRequests);
+  const app = createApp(dependencies, state.turns);
   const metrics = new ServerMetrics(dependencies);
   addRequestHooks(app, dependencies, state, metrics);
   await collectDocumentation(app, version);

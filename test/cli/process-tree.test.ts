@@ -172,7 +172,11 @@ describe('differencesOf', () => {
       { observation: { ...observation, reason: 'another' } },
       { syscalls: { ...syscalls, notable: [{ ...notable, succeeded: notable.succeeded + 1 }] } },
       { network: { ...network, bytes_sent: 123_456 } },
+      { observation: { ...observation, hooks: [] } },
       withFirst({ exit_code: 77 }),
+      withFirst({ images: [{ ...image, executable: '/tmp/before' }, ...first.images] }),
+      withFirst({ images: [{ ...image, script: '/tmp/script' }] }),
+      withFirst({ images: [{ ...image, marks: [...image.marks, 'mount_namespace'] }] }),
       withFirst({ images: [{ ...image, euid: 4711 }] }),
       withFirst({ images: [{ ...image, privileged: !image.privileged }] }),
       withFirst({ images: [{ ...image, executable: '/tmp/other' }] }),
@@ -181,6 +185,12 @@ describe('differencesOf', () => {
     for (const change of changes)
       assert.notDeepEqual(differencesOf(a, { ...a, ...change }), [], JSON.stringify(change).slice(0, 200));
     assert.notDeepEqual(differencesOf(withInput({}), withInput({ size_bytes: 2 })), []);
+    const as = (...users: readonly number[]): Predicate => ({
+      ...a,
+      process_tree: users.map((uid, index) => ({ ...first, id: index + 1, images: [{ ...image, uid }] })),
+    });
+    assert.notDeepEqual(differencesOf(as(0, 1, 1), as(0, 0, 1)), []);
+    assert.deepEqual(differencesOf(as(0, 1), as(1, 0)), []);
     const bytes = withInput({ path: { base64: '/w==' } });
     assert.notDeepEqual(differencesOf(bytes, withInput({ path: 'base64:/w==' })), []);
   });

@@ -144,7 +144,7 @@ describe('canonicalize: properties', () => {
         const parsed = parseStrictJson(new TextEncoder().encode(once), {
           maxBytes: 1e6,
           maxDepth: 64,
-          maxObjects: 10_000,
+          maxContainers: 10_000,
         });
         assert.equal(canonicalize(parsed), once);
       }),

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { parseStrictJson } from '../../src/receipts/strict-json.js';
 import { utf8 } from './sample.js';
 
-const BOUNDS = { maxBytes: 1_000_000, maxDepth: 64, maxObjects: 10_000 };
+const BOUNDS = { maxBytes: 1_000_000, maxDepth: 64, maxContainers: 10_000 };
 const refused = { name: 'GlasshouseError', code: 'receipt_invalid' };
 const parse = (text: string): unknown => parseStrictJson(utf8(text), BOUNDS);
 
@@ -91,18 +91,18 @@ describe('parseStrictJson', () => {
     );
   });
 
-  it('bounds how many objects there are, wherever they stand', () => {
-    const bounds = { ...BOUNDS, maxObjects: 3 };
+  it('bounds how many objects and arrays there are, wherever they stand', () => {
+    const bounds = { ...BOUNDS, maxContainers: 3 };
     for (const [text, isRefused] of [
-      ['[{},{},{}]', false],
-      ['[{},{},{},{}]', true],
+      ['[{},{}]', false],
+      ['[{},[1],{}]', true],
       ['{"a":{"b":{}}}', false],
       ['{"a":{"b":{"c":{}}}}', true],
     ] as const)
       if (isRefused)
         assert.throws(() => parseStrictJson(utf8(text), bounds), {
           ...refused,
-          message: /more than 3 objects/,
+          message: /more than 3 objects and arrays/,
         });
       else parseStrictJson(utf8(text), bounds);
   });
@@ -145,6 +145,8 @@ describe('parseStrictJson', () => {
     ['a number too small for a double', '-1e-999'],
     ['a number that is written out too far', `1${'0'.repeat(64)}`],
     ['a number with more digits than a double has', '3.9999999999999999999999'],
+    ['a number between two doubles', '3.9999999999999999'],
+    ['an integer between two doubles', '9007199254740993'],
     ['an unknown escape', String.raw`"\x41"`],
     ['a short unicode escape', String.raw`"\u004"`],
     ['a unicode escape with a sign', String.raw`"\u+041"`],

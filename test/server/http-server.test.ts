@@ -213,8 +213,9 @@ describe('a connection', () => {
     const client = connect({ port: running.port, host: '127.0.0.1', allowHalfOpen: true });
     client.resume().write('no request\r\n\r\n');
     await once(client, 'end');
+    client.write('still no request\r\n\r\n');
     const socket = await accepted;
-    if (!socket.destroyed) await once(socket, 'close');
+    if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve));
     client.destroy();
   });
 
@@ -229,7 +230,7 @@ describe('a connection', () => {
       const head = `POST /run HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}`;
       client.write(`${head}\r\n\r\n${body}`);
       client.resetAndDestroy();
-      if (!socket.destroyed) await once(socket, 'close');
+      if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve));
     }
     await running.server.closeGracefully({ graceMs: 0 });
     assert.doesNotMatch(running.log(), /"level":50/u);

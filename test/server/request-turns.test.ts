@@ -61,11 +61,20 @@ async function connected(running: RunningServer): Promise<Socket> {
   return socket;
 }
 
+/** Not once(): that takes an error, of which there may be one, for the end. */
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.once('close', () => {
+      resolve();
+    });
+  });
+}
+
 /** Everything that arrives until the server ends the connection. */
 async function readToEnd(socket: Socket): Promise<string> {
   const chunks: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-  await once(socket, 'close');
+  await closed(socket);
   return Buffer.concat(chunks).toString();
 }
 
@@ -125,6 +134,36 @@ describe('requests that are sent before the answers to those before them', () =>
     await running.server.closeGracefully({ graceMs: 0 });
     assert.ok(runs.codes.length <= 1);
     assert.ok(runs.begun.every(({ signal }) => signal.aborted));
+  });
+
+  it('do not lend their faults to the answer before them, also in one packet', async () => {
+    await using running = await startServer();
+    const runs = new Runs(running);
+    for (const sent of [run('first'), 'GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n']) {
+      const socket = await connected(running);
+      const received = readToEnd(socket);
+      socket.write(`${sent}no request\r\n\r\n`);
+      assert.equal(await received, '');
+    }
+    await running.server.closeGracefully({ graceMs: 0 });
+    assert.ok(runs.begun.every(({ signal }) => signal.aborted));
+  });
+
+  it('that do not come in time cost the one before them nothing', async () => {
+    await using running = await startServer();
+    const runs = new Runs(running);
+    const accepted = once(running.server.app.server, 'connection');
+    const socket = await connected(running);
+    const [serverSide] = (await accepted) as [Socket];
+    const received = readToEnd(socket);
+    socket.write(`${run('first')}${runHead(100_000)}`);
+    const first = await runs.nth(0);
+    const { server } = running.server.app;
+    const late = Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
+    server.emit('clientError', late, serverSide);
+    assert.ok(!first.signal.aborted);
+    first.end();
+    assert.match(await received, /^HTTP\/1\.1 200 OK/u);
   });
 
   it('do not lend their faults to the answer before them', async () => {
