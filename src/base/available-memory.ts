@@ -4,8 +4,8 @@ import { asGlasshouseError } from './errors.js';
 
 /**
  * What the kernel could give out now without swapping, in MiB: MemAvailable of /proc/meminfo (proc(5)). Nothing where no
- * descriptor is left to look with: what memory is wanted for could not be started then, and clones that wait, which are given back, have descriptors.
- * Timers ask, too: it must not throw then.
+ * descriptor is left to look with: what memory is wanted for could not be started then, and the clones that are given back
+ * for it have descriptors. Timers ask, too, so it must not throw then.
  */
 export function availableMemoryMb(): number {
   const match = /^MemAvailable:\s*(\d+) kB$/m.exec(readMemoryInformation());

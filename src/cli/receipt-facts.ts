@@ -128,7 +128,7 @@ function processFacts({ process_tree }: Predicate): Fact[] {
 /** What a process ran, one after the other, as whom and where, and how it ended. */
 function wayOf({ images, exit_code, signal }: ObservedProcess): string {
   const end = signal ?? (exit_code === null ? 'end not seen' : `exit ${exit_code}`);
-  return `${images.map(imageForPeople).join(' then ')}: ${end}`;
+  return images.length === 0 ? end : `${images.map(imageForPeople).join(' then ')}: ${end}`;
 }
 
 function imageForPeople({ executable, script, marks, cwd, uid, euid, privileged }: ObservedImage): string {
