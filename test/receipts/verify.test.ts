@@ -214,9 +214,14 @@ describe('verifyReceipt: attacks', () => {
     'a needless escape': [canonical.replace('"qemu"', '"\\u0071emu"'), 'canonical_payload', /canonical form/],
     'a duplicate name': [canonical.replace('{', '{"_type":"",'), 'canonical_payload', /appears twice/],
     'an integer beyond 2^53': [
-      canonical.replace('"queue_ms":0', '"queue_ms":9007199254740993'),
+      canonical.replace('"queue_ms":0', '"queue_ms":9007199254740994'),
       'canonical_payload',
       /beyond 2\^53/,
+    ],
+    'an integer that no double is': [
+      canonical.replace('"queue_ms":0', '"queue_ms":9007199254740993'),
+      'canonical_payload',
+      /too precise/,
     ],
     'no JSON': ['not JSON', 'canonical_payload', /malformed/],
     nothing: ['', 'canonical_payload', /malformed/],
