@@ -22,7 +22,10 @@ import { MAX_NOTE_BYTES } from './signed-note.js';
 import { decodeSpkiPem, KEY_ALGORITHMS } from './spki.js';
 import { parseStrictJson } from './strict-json.js';
 
-/** The largest file that is read as a receipt, the deepest nesting inside it, and more objects and arrays than a statement of 20 MiB has. */
+/**
+ * The largest file that is read as a receipt, the deepest nesting inside it, and more objects and arrays than a statement
+ * of 20 MiB has.
+ */
 export const RECEIPT_BOUNDS = { maxBytes: 32 * 1024 * 1024, maxDepth: 16, maxContainers: 2_000_000 } as const;
 
 /** A receipt file, decoded but not verified. */
