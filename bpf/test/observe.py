@@ -1,4 +1,5 @@
 """The observer against programs of which everything is known. Usage: observe.py BUILD [WORD...], as root."""
+import contextlib
 import ctypes
 import os
 import re
@@ -63,6 +64,16 @@ def map_is_there(number):
     if descriptor >= 0:
         os.close(descriptor)
     return descriptor >= 0
+
+
+@contextlib.contextmanager
+def place_for_all(*names):
+    """A directory with these programs that other users reach, too: the clone may be closed to them."""
+    with tempfile.TemporaryDirectory(dir='/var/tmp') as place:
+        os.chmod(place, 0o755)
+        for name in names:
+            subprocess.run(['cp', f'{BUILD}/{name}', place], check=True)
+        yield place
 
 
 class Watched(unittest.TestCase):
@@ -536,16 +547,14 @@ class Life(Watched):
         self.assertEqual(self.refusal(2**22 + 1), 'no_such_process')
 
     def test_without_privilege(self):
-        observer = Observer(BUILD, user=12345, group=12345, extra_groups=[])
-        frames = observer.read_all()
+        with place_for_all('observer') as place:
+            observer = Observer(place, user=12345, group=12345, extra_groups=[])
+            frames = observer.read_all()
         self.assertEqual(([each['type'] for each in frames], frames[0]['reason'], observer.exit_code),
                          (['failed'], 'no_privilege', 3))
 
     def test_capabilities_instead_of_root_see_no_set_user_id_program(self):
-        with tempfile.TemporaryDirectory(dir='/var/tmp') as place:
-            os.chmod(place, 0o755)
-            for name in ('observer', 'hold'):
-                subprocess.run(['cp', f'{BUILD}/{name}', place], check=True)
+        with place_for_all('observer', 'hold') as place:
             subprocess.run(['cp', '/bin/true', f'{place}/privileged'], check=True)
             os.chmod(f'{place}/privileged', 0o4755)
             with open(f'{place}/wrapped', 'wb') as file:
