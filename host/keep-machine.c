@@ -2,12 +2,13 @@
  * Starts a virtual machine monitor in a directory of its own, with names there for files that were opened elsewhere,
  * and sees to it that nothing of it outlives whoever asked for it: what Node.js cannot do itself.
  *
- * Usage: keep-machine PARENT DIRECTORY OWNER exec|namespaces [small-pages] [FD:own|share|view:NAME]...
+ * Usage: keep-machine PARENT DIRECTORY OWNER exec|namespaces [small-pages] [FD:own|share|view:NAME|pipe:NAME]...
  *            -- COMMAND [ARGUMENT]...
  *
  * PARENT is the process that must live on. `own` gives OWNER the very file behind the descriptor, to write to;
  * `share` lets it read the file, or a copy where the directory is on another file system. `view` lets it read the file
- * and leaves no trace in it: a link would change the times by which others know that nobody has touched it.
+ * and leaves no trace in it: a link would change the times by which others know that nobody has touched it. `pipe`
+ * makes a pipe with a name for OWNER (fifo(7)).
  * `exec`: the command takes our place; a view is a symbolic link. `namespaces`: it runs below the first process of a
  * new PID namespace, without network, and a view is mounted there; that process stays root, so that the kernel tells
  * it of our end, and its own end ends everything in the namespace. `small-pages`: the kernel gives the command no huge
@@ -39,6 +40,7 @@
 #define EXIT_FAILED 125
 #define COPY_CHUNK (1 << 20)
 #define MAX_VIEWS 8
+#define PIPE_ORDER "pipe:"
 
 /* Files that are mounted once there is a mount namespace to do it in; detached mounts until then. */
 struct views {
@@ -116,7 +118,14 @@ static int mount_views(const char *path, const struct views *views) {
     return fchdir(directory) < 0 ? -1 : close(directory);
 }
 
+static int make_pipe(int directory, const char *name, uid_t owner) {
+    if (mkfifoat(directory, name, 0600) < 0) return -1;
+    return fchownat(directory, name, owner, owner, AT_SYMLINK_NOFOLLOW);
+}
+
 static int give(int directory, char *order, uid_t owner, struct views *views) {
+    if (strncmp(order, PIPE_ORDER, sizeof(PIPE_ORDER) - 1) == 0)
+        return make_pipe(directory, order + sizeof(PIPE_ORDER) - 1, owner);
     char *how = strchr(order, ':');
     char *name = how == NULL ? NULL : strchr(how + 1, ':');
     char source[32];
@@ -185,8 +194,8 @@ int main(int count, char **arguments) {
     int next = 5;
     if (count < 7 || !parse_number(arguments[1], NULL, 1 << 30, &parent) ||
         !parse_number(arguments[3], NULL, 0xfffffffeLL, &owner)) {
-        fputs("usage: keep-machine PARENT DIRECTORY OWNER exec|namespaces [small-pages] [FD:own|share|view:NAME]..."
-              " -- COMMAND...\n",
+        fputs("usage: keep-machine PARENT DIRECTORY OWNER exec|namespaces [small-pages]"
+              " [FD:own|share|view:NAME|pipe:NAME]... -- COMMAND...\n",
               stderr);
         return EXIT_FAILED;
     }

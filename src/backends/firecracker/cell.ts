@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -54,7 +54,7 @@ export class Cell implements AsyncDisposable {
     }
   }
 
-  /** A path that reaches a socket here and is short enough for one, however long the cell's own is. */
+  /** A path that reaches a name here and is short enough for a socket, however long the cell's own is. */
   socketPath(file: string): string {
     return `/proc/self/fd/${this.#handle.fd}/${file}`;
   }
@@ -62,6 +62,24 @@ export class Cell implements AsyncDisposable {
   /** A file that its user can read and not change. */
   async put(file: string, bytes: Uint8Array): Promise<void> {
     await writeFile(path.join(this.root, file), bytes, { mode: 0o444, flag: 'wx' });
+  }
+
+  /**
+   * The reading end of a pipe that host/keep-machine has made here; the caller owns the descriptor. Throws `vmm_failed`
+   * when there is none, or something else has its name.
+   */
+  openPipe(file: string): number {
+    try {
+      const descriptor = openSync(
+        this.socketPath(file),
+        constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+      );
+      if (fstatSync(descriptor).isFIFO()) return descriptor;
+      closeSync(descriptor);
+    } catch (error) {
+      throw asGlasshouseError(error, 'vmm_failed');
+    }
+    throw new GlasshouseError('vmm_failed', `There is no pipe of the name ${file} in the cell of a machine.`);
   }
 
   /** What Firecracker has written here. Throws `vmm_failed` when it is no file of a reasonable size. */

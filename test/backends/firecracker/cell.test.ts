@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import {
+  closeSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -48,6 +49,21 @@ describe('the cell of a machine', { timeout: 60_000 }, () => {
     const [chunk] = (await once(socket, 'data')) as [Buffer];
     assert.equal(chunk.toString(), 'here');
     server.close();
+  });
+
+  it('opens a pipe there, and nothing else that has its name', async () => {
+    const descriptors = openDescriptors();
+    {
+      await using cell = await Cell.create(scratch.make('pipes'), 'firecracker');
+      spawnSync('mkfifo', [join(cell.root, 'pipe')]);
+      closeSync(cell.openPipe('pipe'));
+      writeFileSync(join(cell.root, 'file'), 'no pipe');
+      symlinkSync('pipe', join(cell.root, 'link'));
+      mkdirSync(join(cell.root, 'directory'));
+      for (const name of ['absent', 'file', 'link', 'directory'])
+        assert.throws(() => cell.openPipe(name), { code: 'vmm_failed' }, name);
+    }
+    assert.deepEqual(openDescriptors(), descriptors);
   });
 
   it('gives what was written there, and no more than a state can be', async () => {

@@ -38,7 +38,14 @@ interface Kept {
 function keep(
   command: readonly string[],
   given: readonly (readonly [string, FileHandle])[] = [],
-  parts: { mode?: string; owner?: string; parent?: number; directory?: string; smallPages?: boolean } = {},
+  parts: {
+    mode?: string;
+    owner?: string;
+    parent?: number;
+    directory?: string;
+    smallPages?: boolean;
+    pipes?: readonly string[];
+  } = {},
 ): Kept {
   const directory = parts.directory ?? scratch.make(`kept-${(places += 1)}`);
   const orders = given.map(([order], index) => `${3 + index}:${order}`);
@@ -50,6 +57,7 @@ function keep(
       parts.owner ?? owner,
       parts.mode ?? 'exec',
       ...(parts.smallPages === true ? ['small-pages'] : []),
+      ...(parts.pipes ?? []).map((name) => `pipe:${name}`),
       ...orders,
       '--',
       ...command,
@@ -106,6 +114,15 @@ describe('keeping a machine', { skip, timeout: 60_000 }, () => {
       assert.equal(await kept.output, 'kernel');
       assert.equal(statSync(join(kept.directory, place)).ino, (await file.stat()).ino);
     }
+  });
+
+  it('makes a pipe with a name that only its owner can open', async () => {
+    const kept = keep(['/bin/sh', '-c', 'exec 3<>log; echo through >&3; read line <&3; echo $line'], [], {
+      pipes: ['log'],
+    });
+    assert.equal(await kept.output, 'through\n');
+    const status = statSync(join(kept.directory, 'log'));
+    assert.deepEqual([status.isFIFO(), status.mode & 0o777], [true, 0o600]);
   });
 
   it('lets nobody have a core of it, and keeps it from io_uring, which filters of system calls do not see', async () => {
@@ -174,9 +191,13 @@ describe('keeping a machine', { skip, timeout: 60_000 }, () => {
     await using file = await sharedFile('kernel');
     const directory = scratch.make('taken');
     writeFileSync(join(directory, 'kernel'), 'other');
-    const kept = keep(['/bin/true'], [['share:kernel', file]], { directory });
-    assert.equal(await kept.code, 125);
-    assert.match(await kept.output, /File exists/);
+    for (const kept of [
+      keep(['/bin/true'], [['share:kernel', file]], { directory }),
+      keep(['/bin/true'], [], { directory, pipes: ['kernel'] }),
+    ]) {
+      assert.equal(await kept.code, 125);
+      assert.match(await kept.output, /File exists/);
+    }
   });
 
   it('ends with whoever asked for it', async () => {
@@ -208,9 +229,10 @@ describe(
           ['own:disk', disk],
           ['share:kernel', kernel],
         ],
-        { owner: '1900000123' },
+        { owner: '1900000123', pipes: ['log'] },
       );
       assert.equal(await kept.code, 0, await kept.output);
+      assert.equal(statSync(join(kept.directory, 'log')).uid, 1_900_000_123);
       assert.equal((await disk.stat()).uid, 1_900_000_123);
       assert.equal((await kernel.stat()).uid, 0);
     });
