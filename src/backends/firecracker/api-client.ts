@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { type ClientRequestArgs, Agent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { type Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { asGlasshouseError, GlasshouseError, systemErrorCode } from '../../base/errors.js';
@@ -18,10 +19,29 @@ const NOT_THERE_YET: readonly (string | null)[] = ['ENOENT', 'ECONNREFUSED'];
 /** errno 28 in words: what a monitor says when it cannot write a snapshot. */
 const NO_SPACE = 'No space left on device';
 
+/** Keeps one connection open. */
+class OneConnection extends Agent {
+  isSealed = false;
+
+  constructor() {
+    super({ keepAlive: true, maxSockets: 1 });
+  }
+
+  override createConnection(
+    options: ClientRequestArgs,
+    callback?: (error: Error | null, stream: Duplex) => void,
+  ): Duplex | null | undefined {
+    if (!this.isSealed) return super.createConnection(options, callback);
+    const refuse = callback as ((error: Error) => void) | undefined;
+    refuse?.(new GlasshouseError('vmm_failed', 'Firecracker has closed the connection to its API.'));
+    return null;
+  }
+}
+
 /** Firecracker's API over its Unix socket, one request at a time. Owns its connection. */
 export class FirecrackerApi implements Disposable {
   readonly #socketPath: string;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  readonly #agent = new OneConnection();
   /** Aborted when the process has ended: nothing will be answered any more. */
   readonly #ended: AbortSignal;
 
@@ -59,6 +79,14 @@ export class FirecrackerApi implements Disposable {
   async #awaitSocket(deadline: number): Promise<void> {
     while (!this.#ended.aborted && performance.now() < deadline && !existsSync(this.#socketPath))
       await sleep(RETRY_MS);
+  }
+
+  /**
+   * From here on the connection that is open serves, or none: what runs in a guest by now may have taken Firecracker over
+   * and put anything in the place of its socket.
+   */
+  seal(): void {
+    this.#agent.isSealed = true;
   }
 
   /** Throws `vmm_failed` with Firecracker's own fault message, or `disk_full`. */

@@ -45,6 +45,28 @@ describe('the client of an API', { timeout: 60_000 }, () => {
     assert.deepEqual(seen, ['PATCH /vm application/json', '{"state":"Paused"}']);
   });
 
+  it('makes no other connection once it is sealed: who has taken a machine over may wait where its API was', async () => {
+    const socketPath = newSocket();
+    let connections = 0;
+    let isLast = false;
+    await using server = await ScriptedApi.listen(socketPath, (_request, response) => {
+      if (isLast) response.setHeader('Connection', 'close');
+      response.writeHead(204).end();
+    });
+    server.onConnection = () => (connections += 1);
+    using api = new FirecrackerApi(socketPath, new AbortController().signal);
+    await api.perform(startInstance());
+    api.seal();
+    isLast = true;
+    await api.perform(changeState('Paused'));
+    for (let attempt = 0; attempt < 2; attempt += 1)
+      await assert.rejects(api.perform(changeState('Resumed')), {
+        code: 'vmm_failed',
+        message: /has closed the connection/,
+      });
+    assert.equal(connections, 1);
+  });
+
   it('says what the fault was when it is refused', async () => {
     await withApi(refuse(400, '{"fault_message":"not now"}'), (api) =>
       assert.rejects(api.perform(startInstance()), {

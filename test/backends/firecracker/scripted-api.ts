@@ -6,9 +6,11 @@ export type Answer = (request: IncomingMessage, response: ServerResponse) => voi
 /** An HTTP server on a Unix socket that answers as a test says: what a monitor that was taken over could say. */
 export class ScriptedApi implements AsyncDisposable {
   readonly #server: Server;
+  onConnection: (() => void) | null = null;
 
   private constructor(server: Server) {
     this.#server = server;
+    server.on('connection', () => this.onConnection?.());
   }
 
   static async listen(socketPath: string, answer: Answer): Promise<ScriptedApi> {
