@@ -11,6 +11,7 @@ import {
   type ExecutionResult,
   type ExecutionSpec,
   type GuestOrigin,
+  type Limits,
 } from '../../src/backends/backend.js';
 import { ProcessBackend } from '../../src/backends/process/process-backend.js';
 import { MARKER_VARIABLE } from '../../src/backends/process/process-tree.js';
@@ -161,6 +162,8 @@ export interface FirecrackerParts {
   /** Clones that wait; null, the default: every guest boots. */
   readonly poolSize?: number | null;
   readonly snapshotDirectory?: string;
+  /** What the pool holds clones for. */
+  readonly defaultLimits?: Limits;
 }
 
 /** The real VmBackend over the real Firecracker, jailed where root runs the test, with its files in `scratch`. */
@@ -178,7 +181,7 @@ export function makeFirecrackerBackend(scratch: ScratchDirectory, parts: Firecra
         : {
             snapshotDirectory: parts.snapshotDirectory ?? scratch.make('snapshots'),
             sealedMemoryHelper: hostHelper('sealed-memory'),
-            defaultLimits: LIMITS,
+            defaultLimits: parts.defaultLimits ?? LIMITS,
             poolSize,
             makesSnapshots: true,
             makesSnapshotsOnDemand: poolSize > 0,

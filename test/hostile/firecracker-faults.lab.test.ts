@@ -104,7 +104,7 @@ describe('a jailed Firecracker', { skip: skip ?? (isRoot ? false : 'not root') }
     const [{ uid, root, kernelUid } = { uid: 0, root: [], kernelUid: -1 }] = seen;
     assert.ok(uid >= 1_900_000_000 && kernelUid === 0);
     assert.deepEqual(root, [
-      ...['api.sock', 'dev', 'firecracker', 'initramfs', 'kernel', 'root-disk'],
+      ...['api.sock', 'dev', 'firecracker', 'initramfs', 'kernel', 'log.pipe', 'metrics.pipe', 'root-disk'],
       ...['run', 'vsock.sock', 'workspace-disk'],
     ]);
   });

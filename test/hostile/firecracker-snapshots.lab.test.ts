@@ -1,18 +1,32 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
+import { loadSnapshot } from '../../src/backends/firecracker/api-actions.js';
 import { type FirecrackerOptions } from '../../src/backends/firecracker/firecracker-monitor.js';
+import { FILES } from '../../src/backends/firecracker/machine-setup.js';
+import { overridesVsock, versionOf } from '../../src/backends/firecracker/versions.js';
 import { formatSnapshotManifest, parseSnapshotManifest } from '../../src/backends/vm/snapshot-manifest.js';
 import { type VmBackend } from '../../src/backends/vm/vm-backend.js';
+import { defaultImageDirectory, openImage } from '../../src/images/locate.js';
 import { FIRECRACKER, makeMonitor } from '../backends/firecracker/firecracker-binary.js';
+import { RealApi } from '../backends/firecracker/real-api.js';
 import { poolReady, runPython, untilPoolHas } from '../backends/qemu/clones.js';
 import {
   childProcesses,
+  LIMITS,
   makeFirecrackerBackend,
   never,
   reasonToSkip,
@@ -188,5 +202,40 @@ describe('a Firecracker that loads a snapshot', { skip: skip ?? false }, () => {
     assert.equal(poolReady(backend), 0);
     await backend.close();
     assertNothingLeft();
+  });
+});
+
+/** Loads our snapshot in a directory of its own, without letting its guest go on; the names that are there then. */
+async function loadWithVsockAt(vsockPath: string | null): Promise<string[]> {
+  const directory = scratch.make(`loaded-${(copies += 1)}`);
+  const image = await openImage(defaultImageDirectory());
+  for (const file of ['memory', 'state'] as const)
+    symlinkSync(join(made.directory, made.ours, file), join(directory, FILES[file]));
+  symlinkSync(image.rootPath, join(directory, FILES.root));
+  writeFileSync(join(directory, FILES.workspace), '');
+  truncateSync(join(directory, FILES.workspace), LIMITS.diskMb * 1024 * 1024);
+  await using real = await RealApi.start(directory);
+  await real.api.perform(
+    loadSnapshot({
+      snapshot_path: FILES.state,
+      mem_file_path: FILES.memory,
+      resume_vm: false,
+      vsock_path: vsockPath,
+    }),
+  );
+  return readdirSync(directory);
+}
+
+describe('the vsock of a clone', { skip: skip ?? false }, () => {
+  it('is where its state says when nobody says otherwise', async () => {
+    assert.ok((await loadWithVsockAt(null)).includes(FILES.vsock));
+  });
+
+  it('is where it is told to be, in a version that can be told', async () => {
+    if (overridesVsock(await versionOf('Firecracker', firecracker))) {
+      const names = await loadWithVsockAt('elsewhere.sock');
+      assert.deepEqual([names.includes('elsewhere.sock'), names.includes(FILES.vsock)], [true, false]);
+    } else
+      await assert.rejects(loadWithVsockAt('elsewhere.sock'), { message: /unknown field `vsock_override`/ });
   });
 });

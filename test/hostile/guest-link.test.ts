@@ -22,6 +22,7 @@ class BadMonitor implements VirtualMachineMonitor {
   readonly memoryKind = 'sealed';
   readonly overheadMb = 0;
   readonly hostFindings = (): readonly string[] => [];
+  readonly gauges = (): readonly [] => [];
   readonly accelerators = ['tcg'] as const;
   behaviour = 'behaves';
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 
 import { lineOfDescent } from '../../src/backends/firecracker/firecracker-process.js';
+import { type BackendGauge } from '../../src/backends/backend.js';
 import { type BootDeadline } from '../../src/backends/vm/boot-deadline.js';
 import {
   type MachineRequest,
@@ -32,6 +33,10 @@ export class ReachableMonitor implements VirtualMachineMonitor {
 
   hostFindings(): readonly string[] {
     return this.#real.hostFindings();
+  }
+
+  gauges(): readonly BackendGauge[] {
+    return this.#real.gauges();
   }
 
   inspect(): Promise<MonitorFacts> {

@@ -10,6 +10,8 @@ const ANSWER_MS = 10_000;
 const START_MS = 30_000;
 /** All memory of a guest is written to disk. */
 const FREEZE_MS = 120_000;
+/** Nobody waits for the numbers of a machine that has done its work. */
+const METRICS_MS = 1_000;
 
 /** One request that changes something. */
 export interface Action {
@@ -40,6 +42,7 @@ export interface Drive {
   readonly is_read_only: boolean;
   readonly cache_type: 'Unsafe';
   readonly io_engine: 'Sync';
+  readonly rate_limiter: RateLimiter;
 }
 
 export interface Vsock {
@@ -47,13 +50,32 @@ export interface Vsock {
   readonly uds_path: string;
 }
 
+/** Full at first. What is empty fills up again within `refill_time`, in milliseconds. */
 export interface TokenBucket {
   readonly size: number;
   readonly refill_time: number;
 }
 
+export interface RateLimiter {
+  /** In bytes. */
+  readonly bandwidth: TokenBucket;
+  /** In requests. */
+  readonly ops: TokenBucket;
+}
+
 export interface EntropyDevice {
   readonly rate_limiter: { readonly bandwidth: TokenBucket };
+}
+
+/** Over a file or a pipe, for which Firecracker does not wait. */
+export interface Logger {
+  readonly log_path: string;
+  readonly level: 'Warning';
+  readonly show_level: boolean;
+}
+
+export interface Metrics {
+  readonly metrics_path: string;
 }
 
 export interface SnapshotFiles {
@@ -65,6 +87,8 @@ export interface SnapshotSource {
   readonly snapshot_path: string;
   readonly mem_file_path: string;
   readonly resume_vm: boolean;
+  /** Where the clone listens for its guest's connections; null: where the machine did that was frozen. */
+  readonly vsock_path: string | null;
 }
 
 export function configureMachine(body: MachineConfiguration): Action {
@@ -85,6 +109,19 @@ export function addVsock(body: Vsock): Action {
 
 export function addEntropy(body: EntropyDevice): Action {
   return { method: 'PUT', path: '/entropy', body, timeoutMs: ANSWER_MS };
+}
+
+export function configureLogger(body: Logger): Action {
+  return { method: 'PUT', path: '/logger', body, timeoutMs: ANSWER_MS };
+}
+
+/** From here on a line a minute is written, and one when flushMetrics() asks for it. */
+export function configureMetrics(body: Metrics): Action {
+  return { method: 'PUT', path: '/metrics', body, timeoutMs: ANSWER_MS };
+}
+
+export function flushMetrics(): Action {
+  return { method: 'PUT', path: '/actions', body: { action_type: 'FlushMetrics' }, timeoutMs: METRICS_MS };
 }
 
 export function startInstance(): Action {
@@ -109,6 +146,7 @@ export function loadSnapshot(source: SnapshotSource): Action {
     snapshot_path: source.snapshot_path,
     mem_backend: { backend_type: 'File', backend_path: source.mem_file_path },
     resume_vm: source.resume_vm,
+    ...(source.vsock_path === null ? {} : { vsock_override: { uds_path: source.vsock_path } }),
   };
   return { method: 'PUT', path: '/snapshot/load', body, timeoutMs: START_MS };
 }

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { GlasshouseError, systemErrorCode } from '../../base/errors.js';
 import { findProgram } from '../../base/find-program.js';
 import { makeDirectory } from '../../base/directory.js';
+import { type BackendGauge } from '../backend.js';
 import { type BootDeadline } from '../vm/boot-deadline.js';
 import { openImagePart } from '../vm/image-part.js';
 import {
@@ -24,7 +25,8 @@ import { FirecrackerProcess } from './firecracker-process.js';
 import { hostFindings } from './host-guide.js';
 import { boundsSwap, enableCgroups, freeCommand, jailedCommand, whyNoCgroups } from './jail.js';
 import { bootActions, cloneAction, FILES } from './machine-setup.js';
-import { assertSafeJailer, assertSupported, versionOf } from './versions.js';
+import { MetricsTally } from './metrics.js';
+import { assertSafeJailer, assertSupported, type ProgramVersion, versionOf } from './versions.js';
 
 const SETUP_ADVICE = 'Run "glasshouse setup firecracker"';
 /** keep-machine's name for the first descriptor that it is given. */
@@ -46,6 +48,7 @@ export interface FirecrackerOptions {
 interface Programs {
   readonly firecracker: string;
   readonly jailer: string | null;
+  readonly version: ProgramVersion;
   readonly facts: MonitorFacts;
 }
 
@@ -67,6 +70,7 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
   /** Its promise is 5 MiB; page tables, buffers of its devices and the keeper come to it. */
   readonly overheadMb = 16;
   readonly #options: FirecrackerOptions;
+  readonly #tally = new MetricsTally();
   #programs: Promise<Programs> | null = null;
 
   constructor(options: FirecrackerOptions) {
@@ -75,6 +79,10 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
 
   hostFindings(): readonly string[] {
     return hostFindings();
+  }
+
+  gauges(): readonly BackendGauge[] {
+    return this.#tally.gauges();
   }
 
   async inspect(): Promise<MonitorFacts> {
@@ -102,7 +110,8 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
       await cell[Symbol.asyncDispose]();
       throw error;
     }
-    await machine.begin(request.memory.kind === 'clone' ? [cloneAction()] : bootActions(request), deadline);
+    const isClone = request.memory.kind === 'clone';
+    await machine.begin(isClone ? [cloneAction(programs.version)] : bootActions(request), deadline);
     return machine;
   }
 
@@ -146,18 +155,19 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
             boundsSwap: boundsSwap(),
           });
     const files = given.map(({ name, how }, index) => `${FIRST_FD + index}:${how}:${name}`);
+    const pipes = [FILES.log, FILES.metrics].map((name) => `pipe:${name}`);
     const mode = jailer === null ? 'exec' : 'namespaces';
     // A clone's memory is a file, for which there are none: huge pages would only fill the stacks of Firecracker's
     // threads, which doubles what it takes for itself. A guest that boots is faster with them.
     const pages = request.memory.kind === 'clone' ? ['small-pages'] : [];
     const child = spawn(
       keeper,
-      [String(process.pid), cell.root, String(user), mode, ...pages, ...files, '--', ...command],
+      [String(process.pid), cell.root, String(user), mode, ...pages, ...pipes, ...files, '--', ...command],
       { env: {}, cwd: '/', stdio: ['ignore', 'pipe', 'pipe', ...given.map(({ file }) => file.fd)] },
     );
     const running = Object.assign(child, outputOf(child, 'Firecracker'));
     const to = request.memory.kind === 'clone' ? 'frozen guest' : 'booting guest';
-    return new FirecrackerProcess(running, cell, to, mode === 'namespaces');
+    return new FirecrackerProcess(running, cell, to, mode === 'namespaces', this.#tally);
   }
 
   #inspected(): Promise<Programs> {
@@ -184,7 +194,7 @@ export class FirecrackerMonitor implements VirtualMachineMonitor {
     const left = await sweepCells(cellDirectory);
     const notes = [...notesOf(jailer !== null), ...left];
     const facts = { version: `Firecracker ${version.text}`, notes };
-    return { firecracker, jailer, facts };
+    return { firecracker, jailer, version, facts };
   }
 }
 

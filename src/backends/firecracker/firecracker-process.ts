@@ -8,10 +8,12 @@ import { type BootDeadline, bringUp } from '../vm/boot-deadline.js';
 import { type MachineEnd, type VirtualMachine } from '../vm/machine.js';
 import { isProcessStopped } from '../vm/stopped.js';
 import { lastWords, Tail } from '../vm/tail.js';
-import { type Action, changeState, createSnapshot } from './api-actions.js';
+import { type Action, changeState, createSnapshot, flushMetrics } from './api-actions.js';
 import { FirecrackerApi } from './api-client.js';
 import { type Cell } from './cell.js';
-import { FILES } from './machine-setup.js';
+import { FILES, reportActions } from './machine-setup.js';
+import { type MetricsTally } from './metrics.js';
+import { MonitorPipes } from './monitor-pipes.js';
 import { type LinkTo, VsockLink } from './vsock-link.js';
 
 /** Within which a Firecracker that was started must answer for the first time. */
@@ -28,22 +30,25 @@ export class FirecrackerProcess implements VirtualMachine {
   readonly #api: FirecrackerApi;
   readonly #isContained: boolean;
   readonly #messages: Tail;
-  /** With Firecracker's own log, which names what a guest looks for in vain. */
+  /** What the guest's console says; before Firecracker has its log, that is here as well. */
   readonly #console: Tail;
+  readonly #pipes: MonitorPipes;
   /** Firecracker stands still by a signal of ours, which is not to be stopped from outside. */
   #isPaused = false;
   #destroyed: Promise<void> | null = null;
 
   /**
    * Takes ownership of the program that was just spawned (host/keep-machine), and of the cell. `isContained`: it watches
-   * the first process of a PID namespace, and is not Firecracker itself.
+   * the first process of a PID namespace, and is not Firecracker itself. `tally`: what its metrics are counted in.
    */
   constructor(
     child: ChildProcess & { readonly stdout: Readable; readonly stderr: Readable },
     cell: Cell,
     to: LinkTo,
     isContained: boolean,
+    tally: MetricsTally,
   ) {
+    this.#pipes = new MonitorPipes(tally);
     this.#child = child;
     this.#cell = cell;
     this.#isContained = isContained;
@@ -55,7 +60,10 @@ export class FirecrackerProcess implements VirtualMachine {
       });
       child.once('close', (code, signal) => {
         const how = signal === null ? `exited with code ${code ?? 'unknown'}` : `was ended by ${signal}`;
-        resolve(this.#describe(how));
+        // What it said last is in its pipes.
+        void this.#pipes.close().then(() => {
+          resolve(this.#describe(how));
+        });
       });
     });
     const ended = new AbortController();
@@ -74,7 +82,10 @@ export class FirecrackerProcess implements VirtualMachine {
     try {
       await bringUp(this, deadline, async () => {
         await this.#api.awaitReady(API_TIMEOUT_MS);
+        await this.#api.performAll(reportActions());
+        this.#pipes.open(this.#cell);
         await this.#api.performAll(actions);
+        this.#api.seal();
       });
     } catch (error) {
       await this.destroy();
@@ -119,6 +130,14 @@ export class FirecrackerProcess implements VirtualMachine {
     return this.#cell.take(FILES.state);
   }
 
+  async takeStock(): Promise<void> {
+    try {
+      await this.#api.perform(flushMetrics());
+    } catch {
+      // What it has counted since its last line stays unsaid; it is about to be ended.
+    }
+  }
+
   destroy(): Promise<void> {
     this.#destroyed ??= this.#kill().then(() => this.#cell[Symbol.asyncDispose]());
     return this.#destroyed;
@@ -148,6 +167,7 @@ export class FirecrackerProcess implements VirtualMachine {
     } finally {
       clearTimeout(patience);
     }
+    await this.#pipes.close();
     this.#api[Symbol.dispose]();
   }
 
@@ -182,7 +202,10 @@ export class FirecrackerProcess implements VirtualMachine {
   }
 
   #describe(how: string): MachineEnd {
-    return { description: `Firecracker ${how}`, lastWords: lastWords([this.#messages, this.#console]) };
+    return {
+      description: `Firecracker ${how}`,
+      lastWords: lastWords([this.#messages, this.#pipes.log, this.#console]),
+    };
   }
 }
 

@@ -5,16 +5,23 @@ import {
   addDrive,
   addEntropy,
   addVsock,
+  configureLogger,
   configureMachine,
+  configureMetrics,
   loadSnapshot,
+  type RateLimiter,
   setBootSource,
   startInstance,
 } from './api-actions.js';
+import { deviceRates } from './device-rates.js';
+import { overridesVsock, type ProgramVersion } from './versions.js';
 
 /** Names in the directory that Firecracker runs in. */
 export const FILES = {
   api: 'api.sock',
   vsock: 'vsock.sock',
+  log: 'log.pipe',
+  metrics: 'metrics.pipe',
   kernel: 'kernel',
   initramfs: 'initramfs',
   root: 'root-disk',
@@ -25,8 +32,6 @@ export const FILES = {
 
 /** Each machine has its own vsock: what a guest is called there tells it apart from nothing. */
 const GUEST_CID = 3;
-/** Entropy that a guest may draw: its kernel needs some hundred bytes, and a program shall not keep the host busy. */
-const ENTROPY_BUCKET = { size: 65_536, refill_time: 1_000 };
 
 /**
  * Guest init is told that it is reached over vsock. reboot=k ends the machine through the keyboard controller, which
@@ -40,8 +45,18 @@ const BOOT_ARGUMENTS = [
   'glasshouse_link=vsock',
 ].join(' ');
 
+/** Before anything else: what goes wrong with the rest is in the log then. */
+export function reportActions(): readonly Action[] {
+  return [
+    configureLogger({ log_path: FILES.log, level: 'Warning', show_level: true }),
+    configureMetrics({ metrics_path: FILES.metrics }),
+  ];
+}
+
 /** A machine that boots the guest image: root read-only, workspace read-write, no network, no balloon. */
-export function* bootActions({ cpus, memoryMb }: MachineShape): Generator<Action, void> {
+export function* bootActions(shape: MachineShape): Generator<Action, void> {
+  const { cpus, memoryMb } = shape;
+  const rates = deviceRates(shape);
   yield configureMachine({
     vcpu_count: cpus,
     mem_size_mib: memoryMb,
@@ -53,20 +68,28 @@ export function* bootActions({ cpus, memoryMb }: MachineShape): Generator<Action
     initrd_path: FILES.initramfs,
     boot_args: BOOT_ARGUMENTS,
   });
-  yield drive('root', FILES.root, true);
-  yield drive('workspace', FILES.workspace, false);
+  yield drive('root', FILES.root, true, rates.root);
+  yield drive('workspace', FILES.workspace, false, rates.workspace);
   yield addVsock({ guest_cid: GUEST_CID, uds_path: FILES.vsock });
-  yield addEntropy({ rate_limiter: { bandwidth: ENTROPY_BUCKET } });
+  yield addEntropy({ rate_limiter: { bandwidth: rates.entropy } });
   yield startInstance();
 }
 
-/** A machine that goes on where another was frozen; its configuration is part of the state. */
-export function cloneAction(): Action {
-  return loadSnapshot({ snapshot_path: FILES.state, mem_file_path: FILES.memory, resume_vm: true });
+/**
+ * A machine that goes on where another was frozen; its configuration, with its rates, is part of the state. A path in it
+ * is not to decide where we look for a socket, wherever Firecracker lets us say so.
+ */
+export function cloneAction(version: ProgramVersion): Action {
+  return loadSnapshot({
+    snapshot_path: FILES.state,
+    mem_file_path: FILES.memory,
+    resume_vm: true,
+    vsock_path: overridesVsock(version) ? FILES.vsock : null,
+  });
 }
 
 /** The workspace dies with the machine: nothing in it needs to survive a power cut. */
-function drive(id: string, file: string, isReadOnly: boolean): Action {
+function drive(id: string, file: string, isReadOnly: boolean, rates: RateLimiter): Action {
   return addDrive({
     drive_id: id,
     path_on_host: file,
@@ -74,5 +97,6 @@ function drive(id: string, file: string, isReadOnly: boolean): Action {
     is_read_only: isReadOnly,
     cache_type: 'Unsafe',
     io_engine: 'Sync',
+    rate_limiter: rates,
   });
 }

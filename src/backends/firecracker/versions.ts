@@ -7,6 +7,9 @@ const NEWEST_MINOR = 16;
 export const SUPPORTED_VERSIONS = `1.${OLDEST_MINOR} to 1.${NEWEST_MINOR}`;
 const VERSION_TIMEOUT_MS = 10_000;
 
+/** The first that takes `vsock_override` when it loads a snapshot (docs/vsock.md). */
+const FIRST_WITH_VSOCK_OVERRIDE = 16;
+
 export interface ProgramVersion {
   readonly major: number;
   readonly minor: number;
@@ -39,6 +42,11 @@ export function assertSupported(version: ProgramVersion): void {
     'backend_unavailable',
     `Firecracker ${text} is not supported: ${SUPPORTED_VERSIONS} are. Run "glasshouse setup firecracker", or name another one with --firecracker-bin.`,
   );
+}
+
+/** Whether a clone may be told where its vsock is, of a supported version. */
+export function overridesVsock({ minor }: ProgramVersion): boolean {
+  return minor >= FIRST_WITH_VSOCK_OVERRIDE;
 }
 
 /**

@@ -60,6 +60,11 @@ export class QemuMonitor implements VirtualMachineMonitor {
     return [];
   }
 
+  /** QEMU counts nothing that would be worth asking for. */
+  gauges(): readonly [] {
+    return [];
+  }
+
   inspect(): Promise<MonitorFacts> {
     this.#facts ??= this.#readFacts().catch((error: unknown) => {
       this.#facts = null;

@@ -103,6 +103,10 @@ export class QemuProcess implements VirtualMachine {
     await this.#requireControl().execute('cont');
   }
 
+  takeStock(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async freeze(): Promise<Uint8Array> {
     const control = await this.#negotiate();
     const receiver = this.#receiver;

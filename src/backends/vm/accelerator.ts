@@ -109,6 +109,7 @@ async function bootGuest(search: AcceleratorSearch, accelerator: Accelerator): P
     accelerator,
     memoryMb: PROBE_MEMORY_MB,
     cpus: 1,
+    diskMb: PROBE_DISK_MB,
     image: search.image,
     workspace,
     memory: { kind: 'own' },

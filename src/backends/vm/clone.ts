@@ -42,6 +42,7 @@ export function cloneRequest(
     accelerator: context.accelerator,
     memoryMb: snapshot.memory.sizeBytes / MIB,
     cpus: snapshot.profile.cpus,
+    diskMb: snapshot.profile.diskMb,
     image: context.image,
     workspace,
     memory: { kind: 'clone', file: snapshot.memory.file, state },

@@ -173,6 +173,8 @@ export class GuestExecution implements ExecutionHandle, AsyncDisposable {
     this.#stdin.stop();
     this.#delivery.abandon();
     try {
+      // A machine that did not end as it should is ended at once.
+      if (this.#collected && this.#verdict === null) await this.#machine.takeStock();
       await this.#machine.destroy();
     } finally {
       await Promise.allSettled([this.#completion]);

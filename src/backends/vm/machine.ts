@@ -1,6 +1,7 @@
 import { type FileHandle } from 'node:fs/promises';
 import { type Duplex } from 'node:stream';
 
+import { type BackendGauge } from '../backend.js';
 import { type GuestImage } from '../../images/locate.js';
 import { type BootDeadline } from './boot-deadline.js';
 
@@ -11,6 +12,8 @@ export interface MachineShape {
   readonly accelerator: Accelerator;
   readonly memoryMb: number;
   readonly cpus: number;
+  /** Of its workspace. */
+  readonly diskMb: number;
 }
 
 /** One virtual machine, as a monitor is asked for it. */
@@ -50,6 +53,10 @@ export interface VirtualMachine {
    */
   pause(): Promise<void>;
   unpause(): Promise<void>;
+  /**
+   * For a machine whose guest has done its work: has the monitor say what it has counted. Bounded in time; never rejects.
+   */
+  takeStock(): Promise<void>;
   /** Ends the machine at once and resolves when it is gone. Idempotent; never rejects. */
   destroy(): Promise<void>;
 }
@@ -97,6 +104,8 @@ export interface VirtualMachineMonitor {
   readonly overheadMb: number;
   /** How this machine is set up for it, a line each; empty where nobody says how it should be. */
   hostFindings(): readonly string[];
+  /** What its machines have counted so far; the same names at every time. */
+  gauges(): readonly BackendGauge[];
   /** Finds the program. Throws `tool_missing` with what to install. */
   inspect(): Promise<MonitorFacts>;
   /** What a frozen machine depends on beside its image: program, arguments, processor. A text that is compared. */

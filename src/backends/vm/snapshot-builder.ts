@@ -67,6 +67,7 @@ async function freezeIn(
     accelerator,
     memoryMb: memory.sizeBytes / MIB,
     cpus: profile.cpus,
+    diskMb: profile.diskMb,
     image,
     workspace,
     memory: { kind: 'freezable', file: memory.file },

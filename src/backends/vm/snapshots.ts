@@ -105,7 +105,8 @@ export class Snapshots implements AsyncDisposable {
   async #key(profile: Profile): Promise<string> {
     const { monitor, accelerator, image, overheadMb } = this.#context;
     const memoryMb = profile.memoryMb + overheadMb;
-    const machine = await monitor.freezeKey({ accelerator, memoryMb, cpus: profile.cpus });
+    const { cpus, diskMb } = profile;
+    const machine = await monitor.freezeKey({ accelerator, memoryMb, cpus, diskMb });
     const parts = [SNAPSHOT_VERSION, machine, image.manifestSha256, profileName(profile)];
     return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
   }

@@ -6,14 +6,19 @@ import { printableTail } from '../../base/printable.js';
 const KEPT_BYTES = 16_384;
 const LAST_WORDS_LENGTH = 500;
 
-/** The last bytes of a stream that a guest may fill without end. */
+/** The last bytes of what a guest may fill without end. */
 export class Tail {
   #bytes = Buffer.alloc(0);
 
-  constructor(stream: Readable) {
-    stream.on('data', (chunk: Buffer) => {
-      this.#bytes = Buffer.concat([this.#bytes, chunk]).subarray(-KEPT_BYTES);
+  /** Of what is added; of a stream, all that comes is. */
+  constructor(stream: Readable | null = null) {
+    stream?.on('data', (chunk: Buffer) => {
+      this.add(chunk);
     });
+  }
+
+  add(chunk: Uint8Array): void {
+    this.#bytes = Buffer.concat([this.#bytes, chunk]).subarray(-KEPT_BYTES);
   }
 
   get isEmpty(): boolean {

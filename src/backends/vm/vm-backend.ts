@@ -140,7 +140,7 @@ export class VmBackend implements ExecutionBackend {
   }
 
   gauges(): readonly BackendGauge[] {
-    return this.#prepared?.warmStart?.gauges() ?? [];
+    return [...(this.#prepared?.warmStart?.gauges() ?? []), ...this.#options.monitor.gauges()];
   }
 
   async probe(signal: AbortSignal): Promise<ProbeReport> {
@@ -244,6 +244,7 @@ export class VmBackend implements ExecutionBackend {
       accelerator: choice.accelerator,
       memoryMb: spec.limits.memoryMb + GUEST_OVERHEAD_MB,
       cpus: spec.limits.cpus,
+      diskMb: spec.limits.diskMb,
       image,
       workspace,
       memory: { kind: 'own' },

@@ -16,10 +16,12 @@ if (args.includes('--version')) {
     request.resume();
     answers += 1;
     const isReady = request.url === '/version';
+    const isSetup = request.url === '/machine-config';
     if (isReady) response.end('{"firecracker_version":"1.16.1"}');
     else if (behaviour === 'dies-between-two-calls' && answers > 3) process.kill(process.pid, 'SIGKILL');
-    else if (behaviour === 'refuses') response.writeHead(400).end('{"fault_message":"no such kernel"}');
-    else if (behaviour === 'has-no-room')
+    else if (behaviour === 'refuses' && isSetup)
+      response.writeHead(400).end('{"fault_message":"no such kernel"}');
+    else if (behaviour === 'has-no-room' && isSetup)
       response.writeHead(400).end('{"fault_message":"No space left on device"}');
     else response.writeHead(204).end();
   });

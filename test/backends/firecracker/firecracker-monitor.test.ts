@@ -120,11 +120,12 @@ describe('looking for Firecracker', { timeout: 60_000 }, () => {
   });
 
   it('makes a key of what a frozen machine depends on', async () => {
-    const shape = { accelerator: 'kvm', memoryMb: 224, cpus: 1 } as const;
+    const shape = { accelerator: 'kvm', memoryMb: 224, cpus: 1, diskMb: 64 } as const;
     const one = await monitorOf({ binary: FIRECRACKER_1_16 }).freezeKey(shape);
     const older = await monitorOf({ binary: says('Firecracker v1.16.0') }).freezeKey(shape);
     const larger = await monitorOf({ binary: FIRECRACKER_1_16 }).freezeKey({ ...shape, memoryMb: 225 });
-    assert.equal(new Set([one, older, larger]).size, 3);
+    const roomier = await monitorOf({ binary: FIRECRACKER_1_16 }).freezeKey({ ...shape, diskMb: 65 });
+    assert.equal(new Set([one, older, larger, roomier]).size, 4);
     assert.equal(await monitorOf({ binary: FIRECRACKER_1_16 }).freezeKey(shape), one);
   });
 });
@@ -148,6 +149,7 @@ function requestWith(workspace: FileHandle): MachineRequest {
     accelerator: 'kvm',
     memoryMb: 128,
     cpus: 1,
+    diskMb: 1,
     image: imageOfNothing(),
     workspace,
     memory: { kind: 'own' },

@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import { Cell } from '../../../src/backends/firecracker/cell.js';
 import { FirecrackerProcess, lineOfDescent } from '../../../src/backends/firecracker/firecracker-process.js';
+import { MetricsTally } from '../../../src/backends/firecracker/metrics.js';
 import { outputOf } from '../../../src/backends/vm/monitor-streams.js';
 import { hostHelper } from '../../../src/base/host-helper.js';
 import { hasEnded, readProcess } from '../../../src/base/process-table.js';
@@ -44,7 +45,7 @@ describe('a Firecracker that was taken over', { skip, timeout: 60_000 }, () => {
         { env: {}, cwd: '/', stdio: ['ignore', 'pipe', 'pipe'] },
       );
       const running = Object.assign(child, outputOf(child, 'It'));
-      const machine = new FirecrackerProcess(running, cell, 'booting guest', true);
+      const machine = new FirecrackerProcess(running, cell, 'booting guest', true, new MetricsTally());
       while (!existsSync(join(cell.root, 'ready'))) await delay(1);
       const line = lineOfDescent(child.pid ?? 0);
       assert.ok(line.length >= 3);

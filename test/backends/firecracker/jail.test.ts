@@ -23,7 +23,7 @@ const OPTIONS = {
   base: '/data/cells',
   name: '1-2-boot-3',
   user: 1_900_000_001,
-  shape: { accelerator: 'kvm', memoryMb: 224, cpus: 2 },
+  shape: { accelerator: 'kvm', memoryMb: 224, cpus: 2, diskMb: 64 },
   fileBytes: 64,
   hasCgroups: true,
   boundsSwap: true,

@@ -14,6 +14,7 @@ await launch(monitor, {
   accelerator: 'kvm',
   memoryMb: 160,
   cpus: 1,
+  diskMb: 1,
   image: await openImage(defaultImageDirectory()),
   workspace,
   memory: { kind: 'own' },

@@ -66,6 +66,7 @@ for (const jailed of [true, false]) {
             accelerator: 'kvm',
             memoryMb: 160,
             cpus: 1,
+            diskMb: 1,
             image,
             workspace,
             memory: { kind: 'own' },
@@ -130,6 +131,14 @@ for (const jailed of [true, false]) {
           assert.match(description, jailed ? /exited with code 137/ : /was ended by SIGKILL/);
           assert.ok(machine.link.destroyed);
           await assert.rejects(machine.pause(), { code: 'vmm_failed' });
+        });
+      });
+
+      it('says in a log of its own why it ended, which no guest can write to', async () => {
+        await withMachine(async (machine, tree) => {
+          process.kill(tree.at(-1) ?? 0, 'SIGHUP');
+          const { lastWords } = await machine.ended;
+          assert.match(lastWords, /:ERROR\] Shutting down VM after intercepting signal 1\b/);
         });
       });
 

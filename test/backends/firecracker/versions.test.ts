@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import {
   assertSafeJailer,
   assertSupported,
+  overridesVsock,
   parseVersion,
   type ProgramVersion,
 } from '../../../src/backends/firecracker/versions.js';
@@ -41,6 +42,11 @@ describe('the version of Firecracker', () => {
 
   it('is supported from 1.14 to 1.16', () => {
     for (const text of ['1.14.0', '1.14.4', '1.15.1', '1.16.1']) assertSupported(version(text));
+  });
+
+  it('decides whether a clone may be told where its vsock is', () => {
+    const able = ['1.14.4', '1.15.1', '1.16.0', '1.16.1'].filter((text) => overridesVsock(version(text)));
+    assert.deepEqual(able, ['1.16.0', '1.16.1']);
   });
 
   it('is refused before and after, with what to do', () => {

@@ -279,7 +279,7 @@ describe('a monitor that cannot be copied', { skip: reason, timeout: 300_000 }, 
       accelerators: ['kvm'],
       runtimeDirectory: scratch.make('spool'),
     });
-    const shape = { accelerator: 'kvm', memoryMb: 64, cpus: 1 } as const;
+    const shape = { accelerator: 'kvm', memoryMb: 64, cpus: 1, diskMb: 1 } as const;
     const request = { ...shape, memory: { kind: 'own' } } as Parameters<QemuMonitor['launchTemplate']>[0];
     assert.equal(await monitor.launchTemplate(request), null);
   });

@@ -30,6 +30,7 @@ class HopelessMonitor implements VirtualMachineMonitor {
   readonly memoryKind = 'sealed';
   readonly overheadMb = 0;
   readonly hostFindings = (): readonly string[] => [];
+  readonly gauges = (): readonly [] => [];
   readonly tried: Accelerator[] = [];
   readonly accelerators: readonly Accelerator[];
 

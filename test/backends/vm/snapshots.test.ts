@@ -91,6 +91,7 @@ class Monitor implements VirtualMachineMonitor {
   readonly memoryKind = 'sealed';
   readonly overheadMb = 0;
   readonly hostFindings = (): readonly string[] => [];
+  readonly gauges = (): readonly [] => [];
   readonly accelerators = ['tcg'] as const;
   launches = 0;
   alive = 0;
@@ -123,6 +124,7 @@ class Monitor implements VirtualMachineMonitor {
       isStopped: () => false,
       pause: () => Promise.resolve(),
       unpause: () => Promise.resolve(),
+      takeStock: () => Promise.resolve(),
       freeze: () => Promise.resolve(Buffer.from('state')),
       destroy: () => {
         if (alive) this.alive -= 1;

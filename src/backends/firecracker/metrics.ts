@@ -1,0 +1,149 @@
+import { type BackendGauge } from '../backend.js';
+
+/** One number in a line of Firecracker's metrics. */
+interface Source {
+  readonly group: string;
+  readonly field: string;
+  /** Most count what was new since the line before; a few say how many there were since the process began. */
+  readonly counts: 'since the last line' | 'since the start';
+}
+
+interface Counter {
+  readonly name: string;
+  readonly help: string;
+  readonly source: Source;
+}
+
+/**
+ * What is taken from Firecracker's metrics (docs/metrics.md; src/vmm/src/logger/metrics.rs says which are stored and which
+ * count anew with each line): whatever holds a machine back that its guest cannot see, and what should never happen.
+ */
+export const COUNTERS: readonly Counter[] = [
+  {
+    name: 'firecracker_disk_throttled',
+    help: 'Times that the rate limiter of a drive held a machine back.',
+    source: { group: 'block', field: 'rate_limiter_throttled_events', counts: 'since the last line' },
+  },
+  {
+    name: 'firecracker_entropy_throttled',
+    help: 'Times that the rate limiter of the entropy device held a machine back.',
+    source: { group: 'entropy', field: 'entropy_rate_limiter_throttled', counts: 'since the last line' },
+  },
+  {
+    name: 'firecracker_seccomp_faults',
+    help: 'Machines that ended because Firecracker wanted a system call that its filter refuses.',
+    source: { group: 'seccomp', field: 'num_faults', counts: 'since the start' },
+  },
+  {
+    name: 'firecracker_panics',
+    help: 'Machines that ended because Firecracker panicked.',
+    source: { group: 'vmm', field: 'panic_count', counts: 'since the start' },
+  },
+  {
+    name: 'firecracker_log_lost',
+    help: 'Lines of its log that Firecracker could not write.',
+    source: { group: 'logger', field: 'missed_log_count', counts: 'since the last line' },
+  },
+];
+
+/** Its own line is some 10 KiB. */
+export const MAX_LINE_BYTES = 64 * 1024;
+/** Of one machine, which writes a line a minute: more than a day of them. */
+export const MAX_METRICS_BYTES = 16 * 1024 * 1024;
+const NEWLINE = 0x0a;
+
+/** What all machines of a monitor have counted since it was made. */
+export class MetricsTally {
+  readonly #totals = new Map<string, number>(COUNTERS.map(({ name }) => [name, 0]));
+  #unreadable = 0;
+
+  add(name: string, count: number): void {
+    const sum = (this.#totals.get(name) ?? 0) + count;
+    this.#totals.set(name, Math.min(sum, Number.MAX_SAFE_INTEGER));
+  }
+
+  addUnreadable(): void {
+    this.#unreadable += 1;
+  }
+
+  /** The same names at every time. */
+  gauges(): readonly BackendGauge[] {
+    return [
+      ...COUNTERS.map(({ name, help }) => ({ name, help, value: this.#totals.get(name) ?? 0 })),
+      {
+        name: 'firecracker_metrics_unreadable',
+        help: 'Lines of metrics that were none, or too long, or of a machine that wrote too many.',
+        value: this.#unreadable,
+      },
+    ];
+  }
+}
+
+/** The metrics that one machine writes, a line of JSON each. A machine that was taken over may write anything. */
+export class MachineMetrics {
+  readonly #tally: MetricsTally;
+  /** By name: what the last line said of what counts since the start. */
+  readonly #before = new Map<string, number>();
+  #pending = Buffer.alloc(0);
+  #bytes = 0;
+  #isHeard = true;
+
+  constructor(tally: MetricsTally) {
+    this.#tally = tally;
+  }
+
+  /** Takes the next bytes. False: no more will be listened to. */
+  take(chunk: Uint8Array): boolean {
+    if (!this.#isHeard) return false;
+    this.#bytes += chunk.length;
+    this.#pending = Buffer.concat([this.#pending, chunk]);
+    for (let end = this.#pending.indexOf(NEWLINE); end >= 0; end = this.#pending.indexOf(NEWLINE)) {
+      this.#count(this.#pending.subarray(0, end));
+      this.#pending = this.#pending.subarray(end + 1);
+    }
+    if (this.#pending.length > MAX_LINE_BYTES || this.#bytes > MAX_METRICS_BYTES) this.#giveUp();
+    return this.#isHeard;
+  }
+
+  #giveUp(): void {
+    this.#isHeard = false;
+    this.#pending = Buffer.alloc(0);
+    this.#tally.addUnreadable();
+  }
+
+  #count(line: Buffer): void {
+    const metrics = line.length > MAX_LINE_BYTES ? null : parseObject(line.toString('utf8'));
+    if (metrics === null) {
+      this.#tally.addUnreadable();
+      return;
+    }
+    for (const { name, source } of COUNTERS) {
+      const value = numberAt(metrics, source);
+      if (value === null) continue;
+      const known = source.counts === 'since the start' ? (this.#before.get(name) ?? 0) : 0;
+      this.#before.set(name, value);
+      this.#tally.add(name, Math.max(0, value - known));
+    }
+  }
+}
+
+type JsonObject = Readonly<Record<string, unknown>>;
+
+function parseObject(text: string): JsonObject | null {
+  try {
+    return asObject(JSON.parse(text));
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+function asObject(value: unknown): JsonObject | null {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : null;
+}
+
+/** Null where there is no such number, or none that could be a count. */
+function numberAt(metrics: JsonObject, { group, field }: Source): number | null {
+  const value = asObject(metrics[group])?.[field];
+  return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : null;
+}
