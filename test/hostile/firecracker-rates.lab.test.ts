@@ -60,7 +60,7 @@ describe('a program that writes to its workspace without end', { skip: skip ?? f
       await untilPoolHas(backend, 1);
       assert.equal(await eventsOf(backend, 2, start), 0, start);
     }
-    assert.equal(gauge(backend, 'firecracker_metrics_unreadable'), 0);
+    assert.equal(gauge(backend, 'firecracker_metrics_unheard'), 0);
     assert.equal(gauge(backend, 'firecracker_seccomp_faults'), 0);
     await backend.close();
   });

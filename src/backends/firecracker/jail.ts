@@ -16,7 +16,7 @@ const VMM_MEMORY_MB = 64;
 const CPU_PERIOD_US = 100_000;
 const CONTROLLERS = ['cpu', 'memory', 'pids'];
 
-/** Less is worth saying than a debugger would. Its log and the guest's console share stdout, which is kept in bounds. */
+/** Less is worth saying than a debugger would. What it says before it has a log goes to stdout, with the guest's console. */
 const FIRECRACKER_ARGUMENTS = ['--api-sock', FILES.api, '--level', 'Warning'];
 
 export interface JailOptions {

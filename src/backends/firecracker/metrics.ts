@@ -48,22 +48,22 @@ export const COUNTERS: readonly Counter[] = [
 
 /** Its own line is some 10 KiB. */
 export const MAX_LINE_BYTES = 64 * 1024;
-/** Of one machine, which writes a line a minute: more than a day of them. */
-export const MAX_METRICS_BYTES = 16 * 1024 * 1024;
+/** Of one machine, which writes a line a minute: more than a day of them. All of them take us a second at most. */
+export const MAX_LINES = 2_000;
 const NEWLINE = 0x0a;
 
 /** What all machines of a monitor have counted since it was made. */
 export class MetricsTally {
   readonly #totals = new Map<string, number>(COUNTERS.map(({ name }) => [name, 0]));
-  #unreadable = 0;
+  #unheard = 0;
 
   add(name: string, count: number): void {
     const sum = (this.#totals.get(name) ?? 0) + count;
     this.#totals.set(name, Math.min(sum, Number.MAX_SAFE_INTEGER));
   }
 
-  addUnreadable(): void {
-    this.#unreadable += 1;
+  addUnheard(): void {
+    this.#unheard += 1;
   }
 
   /** The same names at every time. */
@@ -71,21 +71,24 @@ export class MetricsTally {
     return [
       ...COUNTERS.map(({ name, help }) => ({ name, help, value: this.#totals.get(name) ?? 0 })),
       {
-        name: 'firecracker_metrics_unreadable',
-        help: 'Lines of metrics that were none, or too long, or of a machine that wrote too many.',
-        value: this.#unreadable,
+        name: 'firecracker_metrics_unheard',
+        help: 'Machines whose metrics were no longer listened to: a line was none, or too long, or one too many.',
+        value: this.#unheard,
       },
     ];
   }
 }
 
-/** The metrics that one machine writes, a line of JSON each. A machine that was taken over may write anything. */
+/**
+ * The metrics that one machine writes, a line of JSON each. A machine that was taken over may write anything, and as fast
+ * as it can: the first line that makes no sense is the last.
+ */
 export class MachineMetrics {
   readonly #tally: MetricsTally;
   /** By name: what the last line said of what counts since the start. */
   readonly #before = new Map<string, number>();
   #pending = Buffer.alloc(0);
-  #bytes = 0;
+  #linesLeft = MAX_LINES;
   #isHeard = true;
 
   constructor(tally: MetricsTally) {
@@ -95,28 +98,29 @@ export class MachineMetrics {
   /** Takes the next bytes. False: no more will be listened to. */
   take(chunk: Uint8Array): boolean {
     if (!this.#isHeard) return false;
-    this.#bytes += chunk.length;
     this.#pending = Buffer.concat([this.#pending, chunk]);
-    for (let end = this.#pending.indexOf(NEWLINE); end >= 0; end = this.#pending.indexOf(NEWLINE)) {
-      this.#count(this.#pending.subarray(0, end));
-      this.#pending = this.#pending.subarray(end + 1);
+    this.#isHeard = this.#takeLines() && this.#pending.length <= MAX_LINE_BYTES;
+    if (!this.#isHeard) {
+      this.#pending = Buffer.alloc(0);
+      this.#tally.addUnheard();
     }
-    if (this.#pending.length > MAX_LINE_BYTES || this.#bytes > MAX_METRICS_BYTES) this.#giveUp();
     return this.#isHeard;
   }
 
-  #giveUp(): void {
-    this.#isHeard = false;
-    this.#pending = Buffer.alloc(0);
-    this.#tally.addUnreadable();
+  /** False where one makes no sense. */
+  #takeLines(): boolean {
+    for (let end = this.#pending.indexOf(NEWLINE); end >= 0; end = this.#pending.indexOf(NEWLINE)) {
+      this.#linesLeft -= 1;
+      if (this.#linesLeft < 0 || end > MAX_LINE_BYTES) return false;
+      const metrics = parseObject(this.#pending.toString('utf8', 0, end));
+      if (metrics === null) return false;
+      this.#count(metrics);
+      this.#pending = this.#pending.subarray(end + 1);
+    }
+    return true;
   }
 
-  #count(line: Buffer): void {
-    const metrics = line.length > MAX_LINE_BYTES ? null : parseObject(line.toString('utf8'));
-    if (metrics === null) {
-      this.#tally.addUnreadable();
-      return;
-    }
+  #count(metrics: JsonObject): void {
     for (const { name, source } of COUNTERS) {
       const value = numberAt(metrics, source);
       if (value === null) continue;

@@ -4,14 +4,18 @@ import { type Cell } from './cell.js';
 import { FILES } from './machine-setup.js';
 import { MachineMetrics, type MetricsTally } from './metrics.js';
 
+/** Of warnings and errors; who has more to say was taken over, and shall not keep us busy. */
+export const MAX_LOG_BYTES = 4 * 1024 * 1024;
+
 /**
  * What one Firecracker says of itself, over two pipes in its cell: its log, of which the end is kept, and its metrics.
  * Firecracker never waits for a pipe that is full, and what it writes takes no room on a disk.
  */
 export class MonitorPipes {
   readonly log = new Tail();
+  #logBytesLeft = MAX_LOG_BYTES;
   readonly #metrics: MachineMetrics;
-  #readers: readonly PipeReader[] = [];
+  readonly #readers: PipeReader[] = [];
 
   constructor(tally: MetricsTally) {
     this.#metrics = new MachineMetrics(tally);
@@ -22,14 +26,8 @@ export class MonitorPipes {
    * end, and before anything runs in its guest that could put something else in their place. Throws `vmm_failed`.
    */
   open(cell: Cell): void {
-    const log = cell.openPipe(FILES.log);
-    this.#readers = [new PipeReader(log, (chunk) => this.#takeLog(chunk))];
-    const metrics = cell.openPipe(FILES.metrics);
-    const reader: PipeReader = new PipeReader(metrics, (chunk) => {
-      if (!this.#metrics.take(chunk)) reader.close();
-      return Promise.resolve();
-    });
-    this.#readers = [...this.#readers, reader];
+    this.#listen(cell.openPipe(FILES.log), (chunk) => this.#takeLog(chunk));
+    this.#listen(cell.openPipe(FILES.metrics), (chunk) => this.#metrics.take(chunk));
   }
 
   /** When Firecracker has ended: takes what is still in the pipes, and closes them. Idempotent. */
@@ -38,8 +36,18 @@ export class MonitorPipes {
     await Promise.all(this.#readers.map(({ finished }) => finished));
   }
 
-  #takeLog(chunk: Uint8Array): Promise<void> {
+  /** Until `take` says that it has had enough. */
+  #listen(descriptor: number, take: (chunk: Uint8Array) => boolean): void {
+    const reader: PipeReader = new PipeReader(descriptor, (chunk) => {
+      if (!take(chunk)) reader.close();
+      return Promise.resolve();
+    });
+    this.#readers.push(reader);
+  }
+
+  #takeLog(chunk: Uint8Array): boolean {
     this.log.add(chunk);
-    return Promise.resolve();
+    this.#logBytesLeft -= chunk.length;
+    return this.#logBytesLeft > 0;
   }
 }

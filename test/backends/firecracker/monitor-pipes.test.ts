@@ -9,7 +9,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Cell } from '../../../src/backends/firecracker/cell.js';
 import { FILES } from '../../../src/backends/firecracker/machine-setup.js';
 import { MAX_LINE_BYTES, MetricsTally } from '../../../src/backends/firecracker/metrics.js';
-import { MonitorPipes } from '../../../src/backends/firecracker/monitor-pipes.js';
+import { MAX_LOG_BYTES, MonitorPipes } from '../../../src/backends/firecracker/monitor-pipes.js';
 import { openDescriptors, ScratchDirectory } from '../../contract/subject.js';
 
 const scratch = new ScratchDirectory();
@@ -43,6 +43,18 @@ class Writer implements AsyncDisposable {
   }
 }
 
+/** At least so many bytes, of `text` again and again, as there is room for them. */
+async function write(pipe: FileHandle, text: string, bytes = text.length): Promise<void> {
+  for (let left = bytes; left > 0;) {
+    try {
+      left -= (await pipe.write(text)).bytesWritten;
+    } catch (error) {
+      assert.equal((error as NodeJS.ErrnoException).code, 'EAGAIN');
+    }
+    await nextTurn();
+  }
+}
+
 const throttledOf = (tally: MetricsTally): number =>
   tally.gauges().find(({ name }) => name === 'firecracker_disk_throttled')?.value ?? 0;
 
@@ -57,11 +69,11 @@ describe('what a Firecracker says of itself', { timeout: 60_000 }, () => {
       const pipes = new MonitorPipes(tally);
       await using writer = await Writer.in(cell);
       pipes.open(cell);
-      await writer.log.write('cannot go on\n');
-      await writer.metrics.write(LINE);
+      await write(writer.log, 'cannot go on\n');
+      await write(writer.metrics, LINE);
       while (throttledOf(tally) < 2 || pipes.log.isEmpty) await nextTurn();
       // What is written last is taken when it has ended, also when somebody still has the other side open.
-      await writer.metrics.write(LINE);
+      await write(writer.metrics, LINE);
       await pipes.close();
       assert.equal(throttledOf(tally), 4);
       assert.equal(pipes.log.text, 'cannot go on\n');
@@ -76,28 +88,24 @@ describe('what a Firecracker says of itself', { timeout: 60_000 }, () => {
     const pipes = new MonitorPipes(tally);
     await using writer = await Writer.in(cell);
     pipes.open(cell);
-    for (let round = 0; round < 32; round += 1) {
-      await writer.log.write(`${round}`.padStart(1024, '.'));
-      await nextTurn();
-    }
+    for (let round = 0; round < 32; round += 1) await write(writer.log, `${round}`.padStart(1024, '.'));
     while (!pipes.log.text.endsWith('31')) await nextTurn();
     assert.ok(pipes.log.text.length <= 16_384);
-    const isOver = async (): Promise<boolean> => {
-      try {
-        await writer.metrics.write('x'.repeat(4096));
-        return false;
-      } catch (error) {
-        // Nobody reads on: the pipe is full, and Firecracker does not wait for it.
-        assert.equal((error as NodeJS.ErrnoException).code, 'EAGAIN');
-        return true;
-      }
-    };
-    let written = 0;
-    while (!(await isOver())) written += 4096;
-    assert.ok(written >= MAX_LINE_BYTES);
+    await write(writer.metrics, 'x'.repeat(4096), MAX_LINE_BYTES + 1);
     await pipes.close();
-    const unreadable = tally.gauges().find(({ name }) => name === 'firecracker_metrics_unreadable');
-    assert.equal(unreadable?.value, 1);
+    const unheard = tally.gauges().find(({ name }) => name === 'firecracker_metrics_unheard');
+    assert.equal(unheard?.value, 1);
+  });
+
+  it('is a log that is no longer listened to when it never ends', async () => {
+    await using cell = await Cell.create(scratch.make('cells'), 'firecracker');
+    const pipes = new MonitorPipes(new MetricsTally());
+    await using writer = await Writer.in(cell);
+    pipes.open(cell);
+    await write(writer.log, '.'.repeat(4096), MAX_LOG_BYTES);
+    await write(writer.log, 'late');
+    await pipes.close();
+    assert.match(pipes.log.text, /^\.+$/);
   });
 
   it('leaves no descriptor when a pipe is missing', async () => {
