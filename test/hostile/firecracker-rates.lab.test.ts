@@ -56,7 +56,7 @@ describe('a program that writes to its workspace without end', { skip: skip ?? f
     await backend.prepare(never);
     for (const start of ['cold', 'pooled']) {
       await untilPoolHas(backend, 1);
-      assert.ok((await eventsOf(backend, 32, start)) > 0, start);
+      assert.ok((await eventsOf(backend, 64, start)) > 0, start);
       await untilPoolHas(backend, 1);
       assert.equal(await eventsOf(backend, 2, start), 0, start);
     }

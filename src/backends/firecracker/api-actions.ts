@@ -50,7 +50,10 @@ export interface Vsock {
   readonly uds_path: string;
 }
 
-/** Full at first. What is empty fills up again within `refill_time`, in milliseconds. */
+/**
+ * Full at first. What is spent comes back within `refill_time`, in milliseconds, and all at once where it was idle longer:
+ * that is only looked at when a bucket is empty (src/vmm/src/rate_limiter/mod.rs).
+ */
 export interface TokenBucket {
   readonly size: number;
   readonly refill_time: number;

@@ -1,5 +1,11 @@
 import { existsSync } from 'node:fs';
-import { type ClientRequestArgs, Agent, request as httpRequest, type IncomingMessage } from 'node:http';
+import {
+  type ClientRequest,
+  type ClientRequestArgs,
+  Agent,
+  request as httpRequest,
+  type IncomingMessage,
+} from 'node:http';
 import { type Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -19,12 +25,17 @@ const NOT_THERE_YET: readonly (string | null)[] = ['ENOENT', 'ECONNREFUSED'];
 /** errno 28 in words: what a monitor says when it cannot write a snapshot. */
 const NO_SPACE = 'No space left on device';
 
-/** Keeps one connection open. */
+/** Keeps one connection open, over which nothing comes but answers. */
 class OneConnection extends Agent {
   isSealed = false;
+  readonly #end = function (this: Duplex): void {
+    this.destroy();
+  };
 
   constructor() {
     super({ keepAlive: true, maxSockets: 1 });
+    // While it waits for the next request, nothing has been asked.
+    this.on('free', (socket: Duplex) => socket.on('data', this.#end));
   }
 
   override createConnection(
@@ -35,6 +46,11 @@ class OneConnection extends Agent {
     const refuse = callback as ((error: Error) => void) | undefined;
     refuse?.(new GlasshouseError('vmm_failed', 'Firecracker has closed the connection to its API.'));
     return null;
+  }
+
+  override reuseSocket(socket: Duplex, request: ClientRequest): void {
+    socket.off('data', this.#end);
+    super.reuseSocket(socket, request);
   }
 }
 
@@ -112,15 +128,19 @@ export class FirecrackerApi implements Disposable {
     const timeout = AbortSignal.timeout(Math.ceil(timeoutMs));
     const signal = AbortSignal.any([timeout, this.#ended]);
     try {
-      const response = await this.#send(method, path, body, signal);
-      const text = await readBounded(response);
-      if (response.statusCode === 200 || response.statusCode === 204) return text;
-      throw refusal(`${method} ${path}`, response.statusCode ?? 0, text);
+      return await Promise.race([this.#ask(method, path, body, signal), abortOf(signal)]);
     } catch (error) {
       if (!timeout.aborted) throw error;
       const message = `Firecracker did not answer ${method} ${path} within ${timeoutMs / 1000} s.`;
       throw new GlasshouseError('vmm_failed', message, { cause: error });
     }
+  }
+
+  async #ask(method: string, path: string, body: string | null, signal: AbortSignal): Promise<string> {
+    const response = await this.#send(method, path, body, signal);
+    const text = await readBounded(response);
+    if (response.statusCode === 200 || response.statusCode === 204) return text;
+    throw refusal(`${method} ${path}`, response.statusCode ?? 0, text);
   }
 
   #send(method: string, path: string, body: string | null, signal: AbortSignal): Promise<IncomingMessage> {
@@ -135,6 +155,10 @@ export class FirecrackerApi implements Disposable {
       });
       request.once('response', resolve);
       request.once('error', reject);
+      // Some answers, such as an offer to change the protocol, end in neither: the connection is gone then.
+      request.once('close', () => {
+        reject(new GlasshouseError('vmm_failed', `Firecracker broke off ${method} ${path}.`));
+      });
       request.end(body ?? undefined);
     });
   }
@@ -146,6 +170,17 @@ export class FirecrackerApi implements Disposable {
       cause: error,
     });
   }
+}
+
+/** Never resolves: a bound that holds whatever an answer makes of its request. */
+function abortOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const abort = (): void => {
+      reject(signal.reason as Error);
+    };
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
 }
 
 function contentHeaders(body: string | null): Readonly<Record<string, string | number>> {

@@ -2,7 +2,7 @@ import { type MachineShape } from '../vm/machine.js';
 import { type RateLimiter, type TokenBucket } from './api-actions.js';
 
 const MIB = 1024 * 1024;
-/** A guest that boots, and a program that fills its workspace and reads it back, never wait. */
+/** A guest that boots does not wait, nor does a program that fills its workspace in large pieces and reads it back. */
 const BURST_SECONDS = 2;
 /** A guest's kernel needs some hundred bytes, and a program shall not keep the host's random generator busy. */
 const ENTROPY_BYTES_PER_CPU = 65_536;
@@ -16,8 +16,9 @@ export interface DeviceRates {
 }
 
 /**
- * How much a machine may ask of its devices, from how large it is: each second the whole workspace, and of the root
- * image as much as fits into the guest's memory. Twice as much at once (docs/api_requests/patch-block.md).
+ * How much a machine may ask of its devices in the long run, from how large it is: each second the whole workspace, and of
+ * the root image as much as fits into the guest's memory. A bucket holds what two seconds bring, and one that was not used
+ * for as long can be emptied twice in a row.
  */
 export function deviceRates({ memoryMb, diskMb, cpus }: MachineShape): DeviceRates {
   const ops = perSecond(cpus * REQUESTS_PER_CPU);

@@ -21,12 +21,12 @@ interface Counter {
 export const COUNTERS: readonly Counter[] = [
   {
     name: 'firecracker_disk_throttled',
-    help: 'Times that the rate limiter of a drive held a machine back.',
+    help: 'Times that a machine found one of its drives held back by its rate limiter.',
     source: { group: 'block', field: 'rate_limiter_throttled_events', counts: 'since the last line' },
   },
   {
     name: 'firecracker_entropy_throttled',
-    help: 'Times that the rate limiter of the entropy device held a machine back.',
+    help: 'Times that a machine found its entropy device held back by its rate limiter.',
     source: { group: 'entropy', field: 'entropy_rate_limiter_throttled', counts: 'since the last line' },
   },
   {
@@ -46,10 +46,11 @@ export const COUNTERS: readonly Counter[] = [
   },
 ];
 
-/** Its own line is some 10 KiB. */
-export const MAX_LINE_BYTES = 64 * 1024;
-/** Of one machine, which writes a line a minute: more than a day of them. All of them take us a second at most. */
+/** Firecracker's own are some 6 KiB. */
+export const MAX_LINE_BYTES = 16 * 1024;
+/** Of one machine, which writes a line a minute: more than a day of them. The worst that these can be take us seconds. */
 export const MAX_LINES = 2_000;
+export const MAX_METRICS_BYTES = 16 * 1024 * 1024;
 const NEWLINE = 0x0a;
 
 /** What all machines of a monitor have counted since it was made. */
@@ -87,8 +88,11 @@ export class MachineMetrics {
   readonly #tally: MetricsTally;
   /** By name: what the last line said of what counts since the start. */
   readonly #before = new Map<string, number>();
-  #pending = Buffer.alloc(0);
+  /** The beginning of a line. */
+  #pending: Uint8Array[] = [];
+  #pendingBytes = 0;
   #linesLeft = MAX_LINES;
+  #bytesLeft = MAX_METRICS_BYTES;
   #isHeard = true;
 
   constructor(tally: MetricsTally) {
@@ -98,26 +102,37 @@ export class MachineMetrics {
   /** Takes the next bytes. False: no more will be listened to. */
   take(chunk: Uint8Array): boolean {
     if (!this.#isHeard) return false;
-    this.#pending = Buffer.concat([this.#pending, chunk]);
-    this.#isHeard = this.#takeLines() && this.#pending.length <= MAX_LINE_BYTES;
-    if (!this.#isHeard) {
-      this.#pending = Buffer.alloc(0);
-      this.#tally.addUnheard();
-    }
+    this.#bytesLeft -= chunk.length;
+    this.#isHeard = this.#bytesLeft >= 0 && this.#takeLines(chunk);
+    if (!this.#isHeard) this.#tally.addUnheard();
     return this.#isHeard;
   }
 
   /** False where one makes no sense. */
-  #takeLines(): boolean {
-    for (let end = this.#pending.indexOf(NEWLINE); end >= 0; end = this.#pending.indexOf(NEWLINE)) {
-      this.#linesLeft -= 1;
-      if (this.#linesLeft < 0 || end > MAX_LINE_BYTES) return false;
-      const metrics = parseObject(this.#pending.toString('utf8', 0, end));
-      if (metrics === null) return false;
-      this.#count(metrics);
-      this.#pending = this.#pending.subarray(end + 1);
+  #takeLines(chunk: Uint8Array): boolean {
+    let begin = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, begin)) {
+      this.#keep(chunk.subarray(begin, end));
+      if (!this.#takeLine()) return false;
+      begin = end + 1;
     }
-    return true;
+    this.#keep(chunk.subarray(begin));
+    return this.#pendingBytes <= MAX_LINE_BYTES;
+  }
+
+  #keep(part: Uint8Array): void {
+    this.#pending.push(part);
+    this.#pendingBytes += part.length;
+  }
+
+  #takeLine(): boolean {
+    this.#linesLeft -= 1;
+    if (this.#linesLeft < 0 || this.#pendingBytes > MAX_LINE_BYTES) return false;
+    const metrics = parseObject(Buffer.concat(this.#pending).toString('utf8'));
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    if (metrics !== null) this.#count(metrics);
+    return metrics !== null;
   }
 
   #count(metrics: JsonObject): void {

@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
 import { PipeReader } from '../../base/pipe-reader.js';
 import { Tail } from '../vm/tail.js';
 import { type Cell } from './cell.js';
@@ -8,7 +10,7 @@ import { MachineMetrics, type MetricsTally } from './metrics.js';
 export const MAX_LOG_BYTES = 4 * 1024 * 1024;
 
 /**
- * What one Firecracker says of itself, over two pipes in its cell: its log, of which the end is kept, and its metrics.
+ * What one Firecracker says of itself, over two pipes in its cell: its log, of which the last part is kept, and metrics.
  * Firecracker never waits for a pipe that is full, and what it writes takes no room on a disk.
  */
 export class MonitorPipes {
@@ -30,17 +32,17 @@ export class MonitorPipes {
     this.#listen(cell.openPipe(FILES.metrics), (chunk) => this.#metrics.take(chunk));
   }
 
-  /** When Firecracker has ended: takes what is still in the pipes, and closes them. Idempotent. */
+  /** When Firecracker has ended: takes what is still in the pipes, and closes them. Idempotent; never rejects. */
   async close(): Promise<void> {
     for (const reader of this.#readers) reader.drain();
-    await Promise.all(this.#readers.map(({ finished }) => finished));
+    await Promise.allSettled(this.#readers.map(({ finished }) => finished));
   }
 
-  /** Until `take` says that it has had enough. */
+  /** Until `take` says that it has had enough. Who writes without end gets no more than one chunk a turn. */
   #listen(descriptor: number, take: (chunk: Uint8Array) => boolean): void {
-    const reader: PipeReader = new PipeReader(descriptor, (chunk) => {
+    const reader: PipeReader = new PipeReader(descriptor, async (chunk) => {
       if (!take(chunk)) reader.close();
-      return Promise.resolve();
+      await nextTurn();
     });
     this.#readers.push(reader);
   }

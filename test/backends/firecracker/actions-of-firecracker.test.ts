@@ -125,7 +125,7 @@ describe('every action, before a real Firecracker', { skip, timeout: 120_000 }, 
   });
 
   it('has every number that we count in the metrics that it then writes', async () => {
-    const real = await startApi();
+    await using real = await startApi();
     for (const action of reportActions()) await real.api.perform(action);
     // The last line is written at the end, when that comes by a signal that can be caught.
     await real.end('SIGHUP');

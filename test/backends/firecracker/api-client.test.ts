@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 
@@ -65,6 +67,51 @@ describe('the client of an API', { timeout: 60_000 }, () => {
         message: /has closed the connection/,
       });
     assert.equal(connections, 1);
+  });
+
+  for (const [what, text] of [
+    ['offers another protocol', 'HTTP/1.1 101 Other\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n'],
+    ['says nothing', ''],
+    ['announces an answer that never comes', 'HTTP/1.1 100 Continue\r\n\r\n'],
+    ['never comes to the end of its head', 'HTTP/1.1 204 No Content\r\n'],
+    ['never comes to the end of its body', 'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{'],
+    ['speaks no HTTP', '\u0000\u0000\u0000\n'],
+  ] as const)
+    it(`is done with an API that ${what}`, async () => {
+      const socketPath = newSocket();
+      const sockets = new Set<Socket>();
+      const server = createServer((socket) => {
+        sockets.add(socket.on('error', () => undefined));
+        socket.once('data', () => socket.write(text));
+      }).listen(socketPath);
+      await once(server, 'listening');
+      using api = new FirecrackerApi(socketPath, new AbortController().signal);
+      await assert.rejects(api.perform({ ...startInstance(), timeoutMs: 200 }), { code: 'vmm_failed' });
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, 'close');
+    });
+
+  it('gives its connection up when something comes over it that nobody has asked for', async () => {
+    const socketPath = newSocket();
+    const answer = 'HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n';
+    const connections: Socket[] = [];
+    const server = createServer((socket) => {
+      connections.push(socket.on('error', () => undefined));
+      socket.on('data', () => socket.write(answer));
+    }).listen(socketPath);
+    await once(server, 'listening');
+    using api = new FirecrackerApi(socketPath, new AbortController().signal);
+    for (let request = 0; request < 3; request += 1) await api.perform(changeState('Paused'));
+    api.seal();
+    const [connection, ...others] = connections;
+    assert.ok(connection !== undefined && others.length === 0);
+    const closed = once(connection, 'close');
+    connection.write(answer);
+    await closed;
+    await assert.rejects(api.perform(changeState('Resumed')), { message: /has closed the connection/ });
+    server.close();
+    await once(server, 'close');
   });
 
   it('says what the fault was when it is refused', async () => {

@@ -7,6 +7,7 @@ import {
   MachineMetrics,
   MAX_LINE_BYTES,
   MAX_LINES,
+  MAX_METRICS_BYTES,
   MetricsTally,
 } from '../../../src/backends/firecracker/metrics.js';
 
@@ -105,5 +106,10 @@ describe('the metrics of Firecrackers', () => {
     const tally = new MetricsTally();
     assert.ok(!new MachineMetrics(tally).take(Buffer.from(throttled(1).repeat(MAX_LINES + 1))));
     assert.equal(valuesOf(tally)['firecracker_disk_throttled'], MAX_LINES);
+    const long = new MachineMetrics(new MetricsTally());
+    const line = Buffer.from(throttled(1).padStart(MAX_LINE_BYTES + 1, ' '));
+    let bytes = 0;
+    while (long.take(line)) bytes += line.length;
+    assert.ok(bytes <= MAX_METRICS_BYTES && bytes > MAX_METRICS_BYTES - 2 * line.length);
   });
 });

@@ -11,10 +11,11 @@ export class RealApi implements AsyncDisposable {
   readonly api: FirecrackerApi;
   readonly directory: string;
   readonly #child: ChildProcess;
+  readonly #closed: Promise<unknown>;
 
   private constructor(child: ChildProcess, directory: string) {
     const ended = new AbortController();
-    child.once('close', () => {
+    this.#closed = once(child, 'close').then(() => {
       ended.abort();
     });
     this.#child = child;
@@ -34,9 +35,8 @@ export class RealApi implements AsyncDisposable {
   }
 
   async end(signal: NodeJS.Signals): Promise<void> {
-    const closed = once(this.#child, 'close');
     this.#child.kill(signal);
-    await closed;
+    await this.#closed;
     this.api[Symbol.dispose]();
   }
 
