@@ -25,6 +25,28 @@ async function withApi(answer: Answer, act: (api: FirecrackerApi) => Promise<unk
   await act(api);
 }
 
+/** The same of something that may not even speak HTTP. `sockets`: its ends of the connections. */
+async function withSocket(
+  serve: (socket: Socket) => unknown,
+  act: (api: FirecrackerApi, sockets: readonly Socket[]) => Promise<unknown>,
+): Promise<void> {
+  const socketPath = newSocket();
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    sockets.push(socket.on('error', () => undefined));
+    serve(socket);
+  }).listen(socketPath);
+  await once(server, 'listening');
+  try {
+    using api = new FirecrackerApi(socketPath, new AbortController().signal);
+    await act(api, sockets);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+    await once(server, 'close');
+  }
+}
+
 const refuse =
   (status: number, body: string): Answer =>
   (_request, response) => {
@@ -78,40 +100,27 @@ describe('the client of an API', { timeout: 60_000 }, () => {
     ['speaks no HTTP', '\u0000\u0000\u0000\n'],
   ] as const)
     it(`is done with an API that ${what}`, async () => {
-      const socketPath = newSocket();
-      const sockets = new Set<Socket>();
-      const server = createServer((socket) => {
-        sockets.add(socket.on('error', () => undefined));
-        socket.once('data', () => socket.write(text));
-      }).listen(socketPath);
-      await once(server, 'listening');
-      using api = new FirecrackerApi(socketPath, new AbortController().signal);
-      await assert.rejects(api.perform({ ...startInstance(), timeoutMs: 200 }), { code: 'vmm_failed' });
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, 'close');
+      await withSocket(
+        (socket) => socket.once('data', () => socket.write(text)),
+        (api) => assert.rejects(api.perform({ ...startInstance(), timeoutMs: 200 }), { code: 'vmm_failed' }),
+      );
     });
 
   it('gives its connection up when something comes over it that nobody has asked for', async () => {
-    const socketPath = newSocket();
     const answer = 'HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n';
-    const connections: Socket[] = [];
-    const server = createServer((socket) => {
-      connections.push(socket.on('error', () => undefined));
-      socket.on('data', () => socket.write(answer));
-    }).listen(socketPath);
-    await once(server, 'listening');
-    using api = new FirecrackerApi(socketPath, new AbortController().signal);
-    for (let request = 0; request < 3; request += 1) await api.perform(changeState('Paused'));
-    api.seal();
-    const [connection, ...others] = connections;
-    assert.ok(connection !== undefined && others.length === 0);
-    const closed = once(connection, 'close');
-    connection.write(answer);
-    await closed;
-    await assert.rejects(api.perform(changeState('Resumed')), { message: /has closed the connection/ });
-    server.close();
-    await once(server, 'close');
+    await withSocket(
+      (socket) => socket.on('data', () => socket.write(answer)),
+      async (api, sockets) => {
+        for (let request = 0; request < 3; request += 1) await api.perform(changeState('Paused'));
+        api.seal();
+        const [connection, ...others] = sockets;
+        assert.ok(connection !== undefined && others.length === 0);
+        const closed = once(connection, 'close');
+        connection.write(answer);
+        await closed;
+        await assert.rejects(api.perform(changeState('Resumed')), { message: /has closed the connection/ });
+      },
+    );
   });
 
   it('says what the fault was when it is refused', async () => {
