@@ -134,7 +134,8 @@ export class FirecrackerProcess implements VirtualMachine {
     try {
       await this.#api.perform(flushMetrics());
     } catch {
-      // What it has counted since its last line stays unsaid; it is about to be ended.
+      // What it has counted since its last line stays unsaid, and it is about to be ended.
+      this.#pipes.giveUpMetrics();
     }
   }
 
@@ -167,6 +168,7 @@ export class FirecrackerProcess implements VirtualMachine {
     } finally {
       clearTimeout(patience);
     }
+    // Once more: they may have been opened in the moment in which it ended.
     await this.#pipes.close();
     this.#api[Symbol.dispose]();
   }

@@ -73,7 +73,7 @@ export class MetricsTally {
       ...COUNTERS.map(({ name, help }) => ({ name, help, value: this.#totals.get(name) ?? 0 })),
       {
         name: 'firecracker_metrics_unheard',
-        help: 'Machines whose metrics were no longer listened to: a line was none, or too long, or one too many.',
+        help: 'Machines whose metrics were not heard to the end: a line was none, too long, or one too many, or the last one was not to be had.',
         value: this.#unheard,
       },
     ];
@@ -103,9 +103,14 @@ export class MachineMetrics {
   take(chunk: Uint8Array): boolean {
     if (!this.#isHeard) return false;
     this.#bytesLeft -= chunk.length;
-    this.#isHeard = this.#bytesLeft >= 0 && this.#takeLines(chunk);
-    if (!this.#isHeard) this.#tally.addUnheard();
+    if (this.#bytesLeft < 0 || !this.#takeLines(chunk)) this.giveUp();
     return this.#isHeard;
+  }
+
+  /** Listens to no more of them, and counts that once. */
+  giveUp(): void {
+    if (this.#isHeard) this.#tally.addUnheard();
+    this.#isHeard = false;
   }
 
   /** False where one makes no sense. */

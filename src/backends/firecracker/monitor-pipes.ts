@@ -32,6 +32,11 @@ export class MonitorPipes {
     this.#listen(cell.openPipe(FILES.metrics), (chunk) => this.#metrics.take(chunk));
   }
 
+  /** When the last of its metrics are not to be had. */
+  giveUpMetrics(): void {
+    this.#metrics.giveUp();
+  }
+
   /** When Firecracker has ended: takes what is still in the pipes, and closes them. Idempotent; never rejects. */
   async close(): Promise<void> {
     for (const reader of this.#readers) reader.drain();

@@ -45,10 +45,14 @@ describe('a Firecracker that was taken over', { skip, timeout: 60_000 }, () => {
         { env: {}, cwd: '/', stdio: ['ignore', 'pipe', 'pipe'] },
       );
       const running = Object.assign(child, outputOf(child, 'It'));
-      const machine = new FirecrackerProcess(running, cell, 'booting guest', true, new MetricsTally());
+      const tally = new MetricsTally();
+      const machine = new FirecrackerProcess(running, cell, 'booting guest', true, tally);
       while (!existsSync(join(cell.root, 'ready'))) await delay(1);
       const line = lineOfDescent(child.pid ?? 0);
       assert.ok(line.length >= 3);
+      for (let times = 0; times < 2; times += 1) await machine.takeStock();
+      const unheard = tally.gauges().find(({ name }) => name === 'firecracker_metrics_unheard');
+      assert.equal(unheard?.value, 1, 'nobody answers, which is counted once');
       await machine.destroy();
       const left = line.map(readProcess).filter((entry) => entry !== null && !hasEnded(entry));
       assert.deepEqual(left, []);
